@@ -528,3 +528,20 @@ def test_a_sender_that_leaves_no_room_for_account_mail_is_refused(tmp_path: Path
     assert "more than 56 characters" in refusal(tmp_path, f'[mail]\nfrom = "{longer}"')
     apart = f'[mail]\nfrom = "{longer}"\nnotes_from = "us@example.org"'
     assert load_settings(written(tmp_path, apart)).account_mail_sender == "us@example.org"
+
+
+@pytest.mark.parametrize(
+    ("networks", "words"),
+    [
+        ('["lab"]', "'lab' is not a network such as"),
+        ('["192.0.2.0/33"]', "'192.0.2.0/33' is not a network such as"),
+        ('["0.0.0.0/0"]', "the whole internet"),
+        ('["::/0"]', "the whole internet"),
+        ('"192.0.2.0/24"', "should be a list"),
+        ("[7]", "string"),
+    ],
+)
+def test_what_is_no_trusted_network_is_refused(tmp_path: Path, networks: str, words: str) -> None:
+    message = refusal(tmp_path, f"[web]\ntrusted_networks = {networks}\n")
+    assert "`web.trusted_networks" in message
+    assert words in message

@@ -70,6 +70,14 @@ class TokenError(TriageError):
     """The token of a link is malformed, forged or for another purpose."""
 
 
+class TooManyRequests(TriageError):
+    """A network has asked too often; `retry_after_s` tells in how many seconds it may again."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class TokenExpired(TokenError):
     """The token was valid, but is too old now."""
 

@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from email.utils import parseaddr, quote
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
@@ -243,10 +243,26 @@ class TrainSettings(_Section):
     at: ClockTime = "03:30"
 
 
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            size = ip_network(text, strict=False).prefixlen
+        except ValueError:
+            raise ValueError(
+                f"{text[:60]!r} is not a network such as `192.0.2.0/24` or `2001:db8::/48`"
+            ) from None
+        if size == 0:
+            raise ValueError(f"{text!r} is the whole internet: name your own networks")
+    return texts
+
+
 class WebSettings(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 8000
     operator_port: Annotated[int, Field(ge=0, le=65535)] = 8017
+    trusted_networks: Annotated[
+        tuple[str, ...], Field(strict=False), AfterValidator(_networks)
+    ] = ()
 
 
 class Settings(_Section):

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support import databases
+from tests.support.doctor_world import installation
 from tests.support.factories import NOON
 from tests.support.installation import add_reader, empty_slate, queue
 from triage import store
-from triage.app.application import create_installation, open_app
+from triage.app.application import open_app
+from triage.app.installation import create_installation
 from triage.domain.records import MessageState as State
+from triage.subscribers.network_limit import TRUSTED
 
 
 def test_closing_an_installation_closes_what_it_has_opened(
@@ -47,3 +50,12 @@ def test_the_log_of_postfix_is_asked_about_the_time_of_the_last_attempt(tmp_path
         store.attempts.begin(conn, message.id, 2, NOON + timedelta(minutes=12))
     assert app.mailer.delivered(message_id) is False
     app.close()
+
+
+def test_the_limits_of_the_forms_know_the_trusted_networks(tmp_path: Path) -> None:
+    networks = '["192.0.2.7", "198.51.100.9/24", "2001:db8::/48"]'
+    app = installation(tmp_path, f"[web]\ntrusted_networks = {networks}\n")
+    limit = app.signup.network_limit
+    for peer in ("192.0.2.7", "198.51.100.1", "2001:db8::1"):
+        assert limit.name(peer) == TRUSTED
+    assert limit.name("192.0.2.8") == "192.0.2.0/24"

@@ -344,6 +344,9 @@ def test_a_subscriber_is_listed_as_promised(filled: Path) -> None:
             "zone": "UTC",
             "hour": 7,
             "frequency": "daily",
+            "paused_until": None,
+            "last_digest": None,
+            "n_votes": 0,
         }
     ]
 
@@ -589,6 +592,9 @@ def test_votes_are_imported_listed_and_exported(filled: Path) -> None:
         assert (ended.code, ended.out) == (0, f"{counted}, refused 0\n")
     rows = triage("feedback", "list", "--json", config=filled).rows()
     assert {row["kind"] for row in rows} == {"vote_up", "save"}
+    for row in rows:
+        paper = triage("papers", "show", row["paper_id"], "--json", config=filled).rows()[0]
+        assert (paper["id"], paper["title"]) == (row["paper_id"], row["title"])
     exported = triage("feedback", "export", config=filled).out.splitlines()
     assert [json.loads(line)["kind"] for line in exported] == ["vote_up", "save"]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,14 @@ import pytest
 from click.testing import CliRunner
 
 from tests.support.doctor_world import installation
+from tests.support.factories import DAY, NOON, impression, paper, slate
+from tests.support.installation import add_papers, empty_slate, queue
+from triage import store
+from triage.app.application import open_app
 from triage.cli import cli
+from triage.domain.records import EventKind, MessageState, Origin
 from triage.errors import TriageError
+from triage.subscribers.subscriptions import find
 
 ADA = "ada@example.org"
 
@@ -128,3 +136,126 @@ def test_an_international_domain_may_be_typed_in_both_forms(folder: Path, first:
     assert row["email"] == "u@xn--bcher-kva.example"
     triage(folder, "erase", "u@bücher.example", "--yes")
     assert "no subscribers yet" in triage(folder, "list")
+
+
+# -- many at once ----------------------------------------------------------------------------------
+
+
+PEOPLE = (
+    "email;interests;category;hour\n"
+    "ada@example.org;knitting;cs.CL cs.LG;6\n"
+    "ben@example;;;\n"
+    "chen@example.org;;;25\n"
+    "dia@example.org;;;\n"
+    "Dia@example.org;;;\n"
+)
+
+
+def people(folder: Path, text: str = PEOPLE) -> str:
+    path = folder / "people.csv"
+    path.write_bytes(text.encode("utf-16"))
+    return str(path)
+
+
+def test_people_are_added_from_a_table_and_refused_lines_are_named(folder: Path) -> None:
+    said = triage(folder, "add", "--from", people(folder), exit_code=3)
+    assert said.endswith("added 2, known already 1, refused 2\n")
+    assert "line 3: this is not a mail address" in said
+    assert "line 4: the hour is 25" in said
+    rows = json.loads(triage(folder, "list", "--json"))
+    assert [row["email"] for row in rows] == [ADA, "dia@example.org"]
+    assert (shown(folder)["categories"], shown(folder)["hour"]) == (["cs.CL", "cs.LG"], 6)
+    assert shown(folder)["interests"] == "knitting"
+    again = triage(folder, "add", "--from", people(folder), exit_code=3)
+    assert again.endswith("added 0, known already 3, refused 2\n")
+
+
+def test_a_dry_run_says_the_same_and_adds_nobody(folder: Path) -> None:
+    said = triage(folder, "add", "--from", people(folder), "--dry-run", exit_code=3)
+    assert said.endswith("would be added 2, known already 1, refused 2\n")
+    assert "line 3: " in said
+    assert "no subscribers yet" in triage(folder, "list")
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_an_unknown_like_or_a_blocked_address_refuses_its_line(
+    folder: Path, options: list[str]
+) -> None:
+    app = open_app(folder / "triage.toml")
+    with app.database.write() as conn:
+        store.suppressions.add(conn, app.address_hash("ben@example.org"), "complaint", NOON)
+    app.close()
+    table = "email,like\nada@example.org,attention\nben@example.org,\n"
+    said = triage(folder, "add", "--from", people(folder, table), *options, exit_code=1)
+    assert "line 2: no paper 'attention': import the papers first" in said
+    assert "line 3: this address is suppressed (complaint)" in said
+    assert said.endswith("added 0, known already 0, refused 2\n")
+    assert "no subscribers yet" in triage(folder, "list")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name one EMAIL, or use --from"),
+        (["ben@example.org", "--dry-run"], "name one EMAIL, or use --from"),
+        (["ben@example.org", "--from", "FILE"], "from the file alone"),
+        (["--hour", "6", "--from", "FILE"], "from the file alone"),
+        (["--from", "nothing.csv"], "No such file"),
+    ],
+)
+def test_a_table_is_not_mixed_with_one_person(
+    folder: Path, arguments: list[str], says: str
+) -> None:
+    path = people(folder)
+    said = triage(folder, "add", *(path if each == "FILE" else each for each in arguments),
+                  exit_code=2)  # fmt: skip
+    assert says in said
+    assert "no subscribers yet" in triage(folder, "list")
+
+
+def test_the_list_shows_the_pause_the_last_digest_and_the_votes(folder: Path) -> None:
+    triage(folder, "add", ADA)
+    triage(folder, "add", "ben@example.org")
+    triage(folder, "pause", ADA, "--until", "2099-03-01")
+    app = open_app(folder / "triage.toml")
+    papers = add_papers(app.database, [paper(1), paper(2)])
+    ada = find(app.database, ADA)
+    shown_papers = (impression(1, paper=papers[0]),)
+    queue(app.database, slate(0, public_id=f"{1:020x}", subscriber=ada, impressions=shown_papers))
+    queue(app.database, empty_slate(ada, 2, on=DAY + timedelta(days=1)))
+    with app.database.write() as conn:
+        store.subscribers.change(conn, ada.id, paused_until=date(2099, 3, 1))
+        [first, _] = store.messages.waiting(conn, NOON)
+        message = first
+        for state in (MessageState.CLAIMED, MessageState.IN_DOUBT, MessageState.SENT):
+            moved = store.messages.move(conn, message, state, NOON)
+            assert moved is not None
+            message = moved
+        for each, kind in ((0, EventKind.SAVE), (1, EventKind.VOTE_UP), (1, EventKind.VOTE_DOWN)):
+            event = store.events.Event(ada.id, papers[each].id, kind, NOON, NOON)
+            store.events.append(conn, event)
+        scanner = replace(event, subscriber_id=ada.id + 1, origin=Origin.SUSPECTED_SCANNER)
+        store.events.append(conn, scanner)
+    app.close()
+    assert json.loads(triage(folder, "list", "--json")) == [
+        {
+            "email": ADA,
+            "state": "active",
+            "zone": "UTC",
+            "hour": 7,
+            "frequency": "daily",
+            "paused_until": "2099-03-01",
+            "last_digest": str(DAY),
+            "n_votes": 2,
+        },
+        {
+            "email": "ben@example.org",
+            "state": "active",
+            "zone": "UTC",
+            "hour": 7,
+            "frequency": "daily",
+            "paused_until": None,
+            "last_digest": None,
+            "n_votes": 0,
+        },
+    ]

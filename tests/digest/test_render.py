@@ -23,7 +23,7 @@ from tests.support.factories import impression, paper, slate, subscriber
 from tests.support.guarantees import Guarantee
 from triage.digest.render import encoded_size, render_digest
 from triage.domain.records import Detail, Policy, Reason, ReasonKind, RenderedDigest, Slate
-from triage.domain.vote_words import VOTE_WORDS
+from triage.domain.vote_texts import VOTE_WORDS
 from triage.errors import MessageError
 from triage.resources import templates_dir
 
@@ -263,10 +263,10 @@ def test_every_link_of_every_paper_is_there_in_its_order() -> None:
     ]
     tail = [links.preferences, links.unsubscribe]
     text = URL.findall(rendered(made).text)
-    assert text == [*expected, links.home, *tail]
+    assert text == [*expected, links.vote_page, links.home, *tail]
     glance = [url for n, pdf in enumerate(pdfs, start=1) for url in (f"#paper-{n}", pdf)]
     hrefs = [str(anchor["href"]) for anchor in digest(made).soup.find_all("a")]
-    assert hrefs == [*glance, *expected, *tail, links.home]
+    assert hrefs == [*glance, *expected, links.vote_page, *tail, links.home]
 
 
 def test_the_titles_come_first_and_lead_to_their_papers() -> None:
@@ -338,7 +338,7 @@ def test_no_text_of_a_stranger_becomes_anything_but_text(made: Slate) -> None:
     n = len(made.impressions)
     n_resources = sum(len(each.resources) for each in links_of(made).papers)
     n_listed = n + n_resources if n > 1 else 0
-    assert len(re.findall("<a ", html)) == 6 * n + n_resources + n_listed + 3
+    assert len(re.findall("<a ", html)) == 6 * n + n_resources + n_listed + 4
     assert len(re.findall("<td", html)) == len(made.impressions) + 4
 
 

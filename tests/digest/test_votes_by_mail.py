@@ -28,7 +28,7 @@ from triage.digest.links import digest_links
 from triage.digest.message import build_digest, part_of
 from triage.digest.render import MAX_HTML_BYTES, encoded_size, render_digest
 from triage.domain.records import DigestLinks, EventKind, OutgoingMessage, Slate
-from triage.domain.vote_words import VOTE_WORDS
+from triage.domain.vote_texts import VOTE_WORDS
 from triage.errors import MessageError
 
 BASE = "http://127.0.0.1:8000"

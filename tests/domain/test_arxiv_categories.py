@@ -64,6 +64,11 @@ def test_case_is_as_arxiv_writes_it(name: str, spelled: str) -> None:
     ("name", "near"),
     [
         ("cs.XX", "cs.S"),
+        ("cs.LC", "mean cs.CL, cs.LO, cs.LG"),
+        ("math.LA", "mean math.LO"),
+        ("csCL", "mean cs.CL"),
+        ("cs:lg", "mean cs.LG"),
+        ("hepth", "mean hep-th"),
         ("cs.ML", "stat.ML"),
         ("maht.AG", "math.AG"),
         ("hep-thh", "hep-th"),

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e.site import ROOT, Site, installed
 from tests.support import postgres
-from tests.support.browser import chromium_for_tests, log_in, path_in
+from tests.support.browser import chromium_for_tests, path_in
 from triage.cli.demo.story import DAY_TWO
 
 AXE = ROOT / "var" / "axe" / "axe.min.js"
@@ -107,7 +107,12 @@ def goes_all_the_way(reader: Reader) -> None:
     subscribes(reader)
     confirms(reader)
     digest = gets_the_first_digest(reader)
-    votes(reader, digest)
+    votes_from_the_mail(reader, digest)
+    logs_in_from_a_paper(reader)
+    votes_on_cards(reader)
+    saves_to_a_collection(reader)
+    follows_an_author(reader)
+    goes_back(reader)
     chooses(reader)
     searches(reader)
     leaves_and_comes_back(reader, digest)
@@ -120,8 +125,8 @@ def subscribes(reader: Reader) -> None:
     expect(page.get_by_role("article").first).to_be_visible()
     reader.follow("Subscribe")
     page.get_by_label("What you read").fill(INTERESTS)
-    reader.press("Show what I would get today")
-    reader.reads("What you would get today")
+    reader.press("Show what I would get")
+    reader.reads("What you would get")
     expect(page.get_by_role("article")).not_to_have_count(0)
     page.get_by_label("Your mail address").fill("nobody at all")
     reader.press("Subscribe")
@@ -161,25 +166,119 @@ def follows_in(digest: Path, selector: str, reader: Reader) -> None:
     reader.look(reader.page)
 
 
-def votes(reader: Reader, digest: Path) -> None:
+def votes_from_the_mail(reader: Reader, digest: Path) -> None:
+    """Vote on the whole digest from one page, to which a link for one paper leads."""
+    page = reader.page
     follows_in(digest, ".text a", reader)
-    expect(reader.page.get_by_role("heading", name="Why it was sent")).to_be_visible()
+    expect(page.get_by_role("heading", name="Why it was sent")).to_be_visible()
     follows_in(digest, ".votes a", reader)
-    reader.reads("More papers like this one?")
+    reader.reads("Do you like this paper?")
     assert reader.site.stored("events", reader.email) == []
-    # Whoever votes at once, and so soon after the mail was sent, may be a scanner.
-    reader.page.wait_for_timeout(1_500)
-    reader.press("Yes, more like this")
-    reader.reads("You will see more papers like this.")
-    [event] = reader.site.stored("events", reader.email)
-    assert (event["kind"], event["origin"]) == ("vote_up", "person")
+    cards = page.get_by_role("article")
+    n_papers = cards.count()
+    assert n_papers > 1
+    for n in range(n_papers):
+        # Whoever votes at once, and so soon after the mail was sent, may be a scanner.
+        page.wait_for_timeout(1_500)
+        choice = "Like" if n % 2 == 0 else "Not for me"
+        presses_on_card(reader, n, choice)
+        expect(pressed_on_card(reader, n)).to_have_text([choice])
+    events = reader.site.stored("events", reader.email)
+    assert [event["origin"] for event in events] == n_papers * ["person"]
+    reader.open("/")
+    page.goto(digest.as_uri())
+    page.get_by_role("link", name="Vote on all papers on one page").click()
+    reader.look(page)
+    expect(cards).to_have_count(n_papers)
+
+
+def logs_in_from_a_paper(reader: Reader) -> None:
+    """Log in on the way to a paper's reasons, and be there afterwards."""
+    page = reader.page
+    reader.open("/")
+    reader.open(str(page.locator("article h3 a").first.get_attribute("href")))
+    address = page.url
+    page.locator("main").get_by_role("link", name="Log in").click()
+    reader.look(page)
+    page.get_by_label("Your mail address").fill(reader.email)
+    reader.press("Send me a link")
+    reader.reads("Check your mailbox")
+    reader.open(path_in(reader.next_mail()))
+    page.locator("main").get_by_role("button", name="Log in").click()
+    page.wait_for_url(address)
+    reader.look(page)
+    expect(page.get_by_role("button", name="Log out", exact=True)).to_be_visible()
+
+
+def presses_on_card(reader: Reader, n: int, name: str) -> None:
+    card = reader.page.get_by_role("article").nth(n)
+    card.get_by_role("button", name=name, exact=True).click()
+    reader.look(reader.page)
+
+
+def pressed_on_card(reader: Reader, n: int) -> Locator:
+    return reader.page.get_by_role("article").nth(n).locator("[aria-pressed=true]")
+
+
+def votes_on_cards(reader: Reader) -> None:
+    reader.follow("Today")
+    reader.page.get_by_role("link", name="Newest").click()
+    n_before = len(reader.site.stored("events", reader.email))
+    for n, choice in enumerate(["Like", "Save", "Not for me", "Less like this", "Like"]):
+        presses_on_card(reader, n, choice)
+        expect(pressed_on_card(reader, n)).to_have_text([choice])
+        expect(reader.page.get_by_role("article").nth(n).get_by_role("status")).to_be_visible()
+    assert len(reader.site.stored("events", reader.email)) == n_before + 5
+    presses_on_card(reader, 4, "Like")
+    expect(pressed_on_card(reader, 4)).to_have_count(0)
+    assert len(reader.site.stored("events", reader.email)) == n_before + 4
+
+
+def saves_to_a_collection(reader: Reader) -> None:
+    page = reader.page
+    card = page.get_by_role("article").nth(5)
+    title = card.get_by_role("heading").get_by_role("link").inner_text()
+    card.get_by_role("link", name="Save to…").click()
+    reader.look(page)
+    page.get_by_label("And a new one").fill("To read on the train")
+    reader.press("Save")
+    expect(page.get_by_role("article").nth(5).get_by_role("status")).to_be_visible()
+    reader.follow("Saved")
+    page.get_by_role("link", name="To read on the train").click()
+    reader.look(page)
+    expect(page.get_by_role("article")).to_have_count(1)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="BibTeX").click()
+    assert title.split()[0] in download.value.path().read_text("utf-8")
+
+
+def follows_an_author(reader: Reader) -> None:
+    page = reader.page
+    page.get_by_role("article").get_by_role("heading").get_by_role("link").click()
+    reader.look(page)
+    author = page.locator("p.authors a").first.inner_text()
+    page.locator("p.authors a").first.click()
+    reader.look(page)
+    reader.reads(author)
+    reader.press("Follow this author")
+    expect(page.get_by_role("button", name="Unfollow")).to_be_visible()
+    [row] = reader.site.stored("subscribers", reader.email)
+    assert author in str(row["followed_authors"])
+
+
+def goes_back(reader: Reader) -> None:
+    """No page that the browser goes back to is an error, and none votes again."""
+    before = reader.site.stored("events", reader.email)
+    for _ in range(4):
+        answer = reader.page.go_back()
+        assert answer is None or answer.status < 400
+        expect(reader.page.get_by_role("button", name="Log out", exact=True)).to_be_visible()
+    assert reader.site.stored("events", reader.email) == before
 
 
 def chooses(reader: Reader) -> None:
     page = reader.page
-    reader.open("/preferences")
-    reader.open("/login")
-    log_in(page, reader.site.base_url, reader.email, reader.next_mail)
+    reader.follow("Preferences")
     reader.reads("Preferences")
     page.get_by_label("Hour").select_option("18")
     page.get_by_label("Words to exclude").fill("blockchain")
@@ -196,7 +295,7 @@ def chooses(reader: Reader) -> None:
     reader.open("/digests")
     page.locator("main li a").first.click()
     reader.look(page)
-    expect(page.get_by_text("Your vote: More like this")).to_be_visible()
+    expect(page.get_by_role("article").first.locator("[aria-pressed=true]")).to_have_text(["Like"])
 
 
 def searches(reader: Reader) -> None:
@@ -212,11 +311,11 @@ def searches(reader: Reader) -> None:
     reader.look(page)
     reader.reads(title)
     reader.reads("Similar papers")
-    similar = page.get_by_role("region", name="Similar papers").get_by_role("listitem")
+    similar = page.get_by_role("region", name="Similar papers").get_by_role("article")
     expect(similar).not_to_have_count(0)
     expect(similar.filter(has_text=title)).to_have_count(0)
-    reader.follow("More like this")
-    reader.reads("More like these")
+    reader.follow("More similar papers")
+    reader.reads("Similar papers")
     expect(found).not_to_have_count(0)
 
 

@@ -25,7 +25,7 @@ from triage.domain.digest_calendar import digest_at
 from triage.domain.protocols import Source
 from triage.domain.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict
 from triage.domain.source_records import Batch, SourceDay
-from triage.errors import SourceError, TriageError
+from triage.errors import ModelError, SourceError, TriageError
 from triage.operations.jobs import OLDER_AGAIN, OPEN_AGAIN, PATIENCE, SETTLED_AGAIN, Job, Schedule
 from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import DigestRules
@@ -136,6 +136,27 @@ def test_a_digest_is_sent_at_the_hour_of_its_reader_and_not_before(office: Offic
 
     assert office.served() == {("tokyo@example.org", date(2026, 3, 3)): 1}
     assert len(office.mailer.sent) == 1
+
+
+def test_new_papers_are_encoded_in_the_tick_that_reads_them_and_trouble_costs_no_digest(
+    office: Office,
+) -> None:
+    office.reader("a@example.org")
+    office.forward(hours=19)
+    n_read: list[int] = []
+
+    def encode() -> None:
+        n_read.append(len(rows(office.database, "papers")))
+        raise ModelError("a damaged model")
+
+    source = ListedSource(Batch(papers=tuple(fetched(n) for n in range(30, 40))))
+    schedule = replace(office.schedule(sources=[source]), encode=encode)
+    office.forward(hours=8)
+    with capture_logs() as logs:
+        schedule.tick()
+    assert n_read == [39]
+    assert len(office.mailer.sent) == 1
+    assert "papers not encoded" in {line["event"] for line in logs}
 
 
 # -- one subscriber's trouble ----------------------------------------------------------------------

@@ -44,7 +44,7 @@ class Stranger:
         keyring = world.keyring
         purposes = {
             "p": Purpose.PAPER, "v": Purpose.VOTE, "u": Purpose.UNSUBSCRIBE, "c": Purpose.CONFIRM,
-            "l": Purpose.LOGIN, "f": Purpose.FEED,
+            "l": Purpose.LOGIN, "f": Purpose.FEED, "d": Purpose.DIGEST,
         }  # fmt: skip
         purpose = purposes.get(path.split("/")[1], Purpose.PAPER)
         action = EventKind.VOTE_UP if purpose is Purpose.VOTE else None

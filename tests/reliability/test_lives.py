@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import httpx
 import pytest
+from bs4 import BeautifulSoup
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -29,29 +30,67 @@ from tests.support.factories import DAY
 from tests.support.fakes import FakeMailer
 from tests.support.guarantees import Guarantee
 from tests.support.installation import empty_slate, queue
-from tests.support.web_world import ADDRESS, World, new_world
+from tests.support.web_world import ADDRESS, Visitor, World, new_world
 from triage import store
 from triage.delivery.hand_over import SEND_WINDOW
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind
+from triage.domain.vote_texts import VOTE_TEXTS
 from triage.subscribers.sessions import SESSION, fingerprint
 from triage.subscribers.signup import CONFIRM_WITHIN
+from triage.subscribers.votes import BURST
 
 NEW = "new.reader@example.org"
 ODD = "o'brien+%_--@example.org"
 STAMP = re.compile('name="stamp" value="([^"]+)"')
+SEAL = re.compile('name="seal" value="([^"]+)"')
+PRIVATE = ["/digests", "/saved", "/likes", "/preferences"]
 WORDS = ["", "decoding", "'; DROP TABLE subscribers;--", "{{7*7}}", '" OR ""="']
+
+
+def pressed_on(page: httpx.Response) -> dict[int, set[str]]:
+    """Return the pressed buttons of each card of a page, by the id of the paper."""
+    kinds = {texts.link: kind for kind, texts in VOTE_TEXTS.items()}
+    found: dict[int, set[str]] = {}
+    for button in BeautifulSoup(page.text, "html.parser").select('.card [aria-pressed="true"]'):
+        card = button.find_parent("article")
+        assert card is not None
+        found.setdefault(int(str(card["id"])[6:]), set()).add(kinds[button.get_text()])
+    return found
 
 
 @dataclass
 class Reader:
-    """What is expected of one subscriber."""
+    """What is expected of one subscriber: `events` by paper, in their order."""
 
     public_id: str
     state: str
-    votes: dict[int, EventKind] = field(default_factory=dict)
+    events: dict[int, list[EventKind]] = field(default_factory=dict)
+    saved: set[int] = field(default_factory=set)
+
+    @property
+    def votes(self) -> dict[int, EventKind]:
+        return {paper: kinds[-1] for paper, kinds in self.events.items() if kinds}
+
+    @property
+    def pressed(self) -> dict[int, set[str]]:
+        """The pressed buttons of cards that only the subscriber sees."""
+        kinds = {id: {str(vote)} - {"save"} for id, vote in self.votes.items()}
+        kinds |= {id: {*kinds.get(id, ()), "save"} for id in self.saved}
+        return {id: each for id, each in kinds.items() if each}
+
+    def vote(self, paper: int, kind: EventKind) -> None:
+        if self.votes.get(paper) is not kind:
+            self.events.setdefault(paper, []).append(kind)
+        if kind is EventKind.SAVE:
+            self.saved.add(paper)
+
+    def forget(self, paper: int, *, saves: bool) -> None:
+        """Forget the saves of a paper, or the other votes."""
+        kept = [kind for kind in self.events.get(paper, []) if (kind == "save") is not saves]
+        self.events[paper] = kept
 
 
 @dataclass
@@ -93,7 +132,7 @@ class Lives(RuleBasedStateMachine):
             for each in self.world.slates
         }
         self.sent: list[str] = []
-        self.n_queued = 0
+        self.n_queued = self.n_asked = self.n_sessions = 0
 
     def teardown(self) -> None:
         databases.end_of_test()
@@ -113,14 +152,16 @@ class Lives(RuleBasedStateMachine):
 
     @rule(target=links, email=st.sampled_from([ADDRESS, NEW, ODD]), words=st.sampled_from(WORDS))
     def subscribe(self, email: str, words: str) -> object:
-        visitor = self.world.visitor()
+        # From a network of its own: how often one may ask is no part of the model.
+        self.n_asked += 1
+        visitor = self.world.visitor(f"10.0.{self.n_asked}.1")
         stamp = STAMP.search(visitor.get("/subscribe").text)
         assert stamp is not None
         self.world.clock.sleep(10)
         wish = {"email": email, "interests": words, "stamp": stamp[1], "do": "subscribe"}
         wish |= {"zone": "UTC", "hour": "7"}
         asked = visitor.post("/subscribe", data=wish)
-        assert self.said(asked) == 200
+        assert self.said(asked) == 303
         found = []
         for note in self.world.answers():
             assert note.recipient == email
@@ -143,13 +184,13 @@ class Lives(RuleBasedStateMachine):
     def confirm(self, link: Link) -> None:
         visitor = self.world.visitor()
         page = visitor.get(link.path)
-        if self.world.clock.now() - link.at >= CONFIRM_WITHIN:
+        reader = self.reader(link.public_id)
+        if reader is None or self.world.clock.now() - link.at >= CONFIRM_WITHIN:
             assert self.said(page) == 410
             return
         assert self.said(page) == 200
         status = self.said(visitor.submit(page, "confirm"))
-        reader = self.reader(link.public_id)
-        if reader is None or (link.is_used and reader.state != "active"):
+        if link.is_used and reader.state != "active":
             assert status == 410
             return
         assert status == 200
@@ -157,32 +198,120 @@ class Lives(RuleBasedStateMachine):
 
     @rule(
         n=st.sampled_from([0, 1]),
-        position=st.integers(1, 3),
+        position=st.integers(0, 3),
         kind=st.sampled_from(list(EventKind)),
-        press=st.booleans(),
+        presses=st.lists(
+            st.tuples(st.integers(1, 3), st.sampled_from([*EventKind, "none"])), max_size=3
+        ),
     )
-    def vote(self, n: int, position: int, kind: EventKind, press: bool) -> None:
-        self.world.clock.sleep(61)
-        path = "/v/" + self.world.token(Purpose.VOTE, position, kind, n)
+    def vote(self, n: int, position: int, kind: EventKind, presses: list[tuple[int, str]]) -> None:
+        """Open a link to a vote, or to the page of a digest, and press some buttons there."""
+        self.world.clock.sleep(BURST.total_seconds())
+        token = self.world.token(Purpose.VOTE, position, kind, n)
+        path = "/v/" + token if position else "/d/" + self.world.token(Purpose.DIGEST, 0, None, n)
         visitor = self.world.visitor()
         page = visitor.get(path)
         reader = self.reader(self.world.readers[n].public_id)
-        if reader is None or position > len(self.world.slates[n].impressions):
-            assert self.said(page) == 404
-            assert self.said(visitor.post(path, data={"vote": kind})) == 404
+        shown = self.world.slates[n].impressions
+        if reader is None or position > len(shown):
+            status = 410 if reader is None else 404
+            assert self.said(page) == status
+            assert self.said(visitor.post(path, data={"vote": kind})) in {status, 405}
             return
         assert self.said(page) == 200
-        if press:
+        n_before = {id: len(kinds) for id, kinds in reader.events.items()}
+        saved, pressed = set(reader.saved), dict[int, set[str]]()
+        for at, choice in presses:
+            if at > len(shown):
+                continue
             self.world.clock.sleep(4)
-            assert self.said(visitor.submit(page)) == 200
-            reader.votes[self.world.papers[position - 1].id] = kind
+            paper = shown[at - 1].paper.id
+            token = self.world.token(
+                Purpose.VOTE, at, EventKind(choice) if choice != "none" else kind, n
+            )
+            answer = visitor.post("/v/" + token, data={"vote": choice, "back": path})
+            assert self.said(answer) == 303
+            assert answer.headers["location"] == f"{path}#paper-{paper}"
+            if choice != "none":
+                reader.vote(paper, EventKind(choice))
+                pressed[paper] = {choice}
+            elif pressed.pop(paper, None):
+                # What was there before this visit counts again.
+                gone = reader.events.get(paper, [])[n_before.get(paper, 0) :]
+                del reader.events.get(paper, [])[n_before.get(paper, 0) :]
+                if EventKind.SAVE in gone and paper not in saved:
+                    reader.saved.discard(paper)
+            assert pressed_on(visitor.get(path)) == pressed
+        assert pressed_on(self.world.visitor().get(path)) == {}
+
+    @rule(
+        email=st.sampled_from([ADDRESS, "other@example.org", NEW]),
+        paper=st.integers(1, 3),
+        choice=st.sampled_from([*EventKind, "none", "unsave"]),
+    )
+    def vote_on_a_card(self, email: str, paper: int, choice: str) -> None:
+        """Press a button of the home page, as who is logged in."""
+        reader = self.readers.get(email)
+        if reader is None or reader.state == "pending":
+            return
+        visitor = self.logged_in(email)
+        page = visitor.get("/")
+        assert self.said(page) == 200
+        assert pressed_on(page) == reader.pressed
+        seal = SEAL.search(page.text)
+        assert seal is not None
+        fields = {"seal": seal[1], "vote": choice, "back": "/"}
+        answer = visitor.post(f"/papers/{paper}", data=fields)
+        assert self.said(answer) == 303
+        assert answer.headers["location"] == f"/#paper-{paper}"
+        if choice == "none":
+            reader.forget(paper, saves=False)
+            if paper not in reader.saved:
+                reader.forget(paper, saves=True)
+        elif choice == "unsave":
+            if paper in reader.saved:
+                reader.saved.remove(paper)
+                reader.forget(paper, saves=True)
+        else:
+            reader.vote(paper, EventKind(choice))
+        titles = visitor.get("/saved").text
+        for each in self.world.papers:
+            assert (each.title in titles) == (each.id in reader.saved)
+
+    @rule(email=st.sampled_from([ADDRESS, NEW]), path=st.sampled_from(PRIVATE))
+    def log_in_from_a_page(self, email: str, path: str) -> None:
+        """Ask for a page of subscribers; the login leads to it, and changes nothing."""
+        visitor = self.world.visitor()
+        led = visitor.get(path)
+        assert self.said(led) == 303
+        visitor.submit(visitor.get(led.headers["location"]), email=email)
+        reader = self.readers.get(email)
+        for note in self.world.answers():
+            assert note.recipient == email
+            assert note.kind.startswith("login-")
+            assert reader is not None
+            entered = visitor.submit(visitor.get(note.path))
+            assert self.said(entered) == 200
+            assert entered.history[0].headers["location"] == path
+
+    def logged_in(self, email: str) -> Visitor:
+        """Return the browser of a subscriber who has a session."""
+        now, secret = self.world.clock.now(), f"secret of {email} {self.n_sessions}"
+        self.n_sessions += 1
+        with self.world.db.write() as conn:
+            known = store.subscribers.by_public_id(conn, self.readers[email].public_id)
+            assert known is not None
+            store.signups.begin_session(conn, fingerprint(secret), known.id, now, now + SESSION)
+        visitor = self.world.visitor()
+        visitor.cookies["__Host-session"] = secret
+        return visitor
 
     @rule(target=links, n=st.sampled_from([0, 1]))
     def unsubscribe(self, n: int) -> object:
         path = "/u/" + self.world.token(Purpose.UNSUBSCRIBE, reader=n)
         answer = self.world.client().post(path, data={"List-Unsubscribe": "One-Click"})
         reader = self.reader(self.world.readers[n].public_id)
-        assert self.said(answer) == (404 if reader is None else 200)
+        assert self.said(answer) == 200
         found = []
         for note in self.world.notes():
             assert reader is not None
@@ -201,13 +330,7 @@ class Lives(RuleBasedStateMachine):
         reader = self.readers.get(email)
         if reader is None or reader.state == "pending":
             return
-        now, secret = self.world.clock.now(), f"secret of {email}"
-        with self.world.db.write() as conn:
-            known = store.subscribers.by_public_id(conn, reader.public_id)
-            assert known is not None
-            store.signups.begin_session(conn, fingerprint(secret), known.id, now, now + SESSION)
-        visitor = self.world.visitor()
-        visitor.cookies["__Host-session"] = secret
+        visitor = self.logged_in(email)
         done = visitor.submit(visitor.get("/preferences/erase"), sure="yes")
         assert self.said(done) == 200
         del self.readers[email]

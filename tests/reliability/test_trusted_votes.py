@@ -15,8 +15,9 @@ from sqlalchemy import bindparam, select, update
 
 from benchmarks.simulate import Diary, Votes, live, make_world, outspoken, truly
 from tests.support.guarantees import Guarantee
-from tests.support.web_world import World, new_crowd, new_world
+from tests.support.web_world import Visitor, World, new_crowd, new_world
 from triage import store
+from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind, Origin
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.serving.model_store import ModelStore
@@ -24,7 +25,7 @@ from triage.store.tables import events, messages
 from triage.subscribers import votes as voting
 from triage.training.train import fit, label_training_log
 
-N_PAPERS = 5
+N_PAPERS = 10
 UP, DOWN, SAVE, LESS = (
     EventKind.VOTE_UP,
     EventKind.VOTE_DOWN,
@@ -66,20 +67,31 @@ class Traffic:
         kind: EventKind,
         page: str,
         headers: dict[str, str],
+    ) -> None:
+        """Press a button of a page, without cookies."""
+        somebody = self.visitor(headers)
+        self.press_on_page(who, reader, position, kind, page, somebody)
+
+    def visitor(self, headers: dict[str, str]) -> Visitor:
+        return Visitor(self.world.client(), headers)
+
+    def press_on_page(
+        self, who: str, reader: int, position: int, kind: EventKind, page: str, somebody: Visitor
     ) -> str:
-        """Press a button of a page; return the page that thanks for it."""
+        """Press a button of a page and return where it leads: to the same page."""
         stamp = re.search(r'name="stamp" value="([^"]+)"', page)
+        back = re.search(r'name="back" value="([^"]+)"', page)
         assert stamp is not None
+        assert back is not None
         world = self.world
         key = (world.readers[reader].id, world.papers[position - 1].id, world.clock.at)
         self.pressed[key] = who
-        answer = world.client().post(
+        answer = somebody.post(
             self.path(reader, position, kind),
-            data={"vote": kind, "stamp": stamp[1]},
-            headers=headers,
+            data={"vote": kind, "stamp": stamp[1], "back": back[1]},
         )
-        assert answer.status_code == 200
-        return answer.text
+        assert answer.status_code == 303
+        return answer.headers["location"]
 
     def links(self, *kinds: EventKind) -> list[tuple[int, EventKind]]:
         return [(position, kind) for position in range(1, N_PAPERS + 1) for kind in kinds]
@@ -95,26 +107,74 @@ class Traffic:
             assert self.world.client().get(url.removeprefix(base), headers=headers).is_success
 
     def press_all(self, reader: int) -> None:
-        """Press the buttons behind all or half of the links: at once, by a script, or slowly."""
-        style = int(self.rng.integers(4))
+        """Press all or half of the buttons: at once, by a script, or slowly.
+
+        Some open every link in the mail for it, and some find them all on one page.
+        """
+        rng, style = self.rng, int(self.rng.integers(4))
         headers = [{}, BROWSER | TELLS, BROWSER | TELLS | GESTURE, BROWSER | TELLS | GESTURE][style]
         pause_s = [0.1, 0.7, 1.5, 4.0][style]
         links = self.links(*EventKind)
-        if self.rng.random() < 0.5:
-            some = self.rng.permutation(len(links))[: len(links) // 2]
+        if rng.random() < 0.5:
+            some = rng.permutation(len(links))[: len(links) // 2]
             links = [links[row] for row in some]
+        is_one_page, keeps_cookies, reloads = (bool(rng.random() < 0.5) for _ in range(3))
+        bot = self.visitor(headers)
+        if is_one_page:
+            path = self.any_page(reader)
+            page = bot.get(path).text
         for position, kind in links:
-            page = self.open(reader, position, kind, headers)
-            self.wait(pause_s * self.rng.uniform(0.5, 1.5))
-            self.press("bot", reader, position, kind, page, headers)
-            self.wait(pause_s * self.rng.uniform(0.1, 0.5))
+            if not is_one_page:
+                page = self.open(reader, position, kind, headers)
+            self.wait(pause_s * rng.uniform(0.5, 1.5))
+            if not is_one_page or not keeps_cookies:
+                bot = self.visitor(headers)
+            self.press_on_page("bot", reader, position, kind, page, bot)
+            if is_one_page and reloads:
+                page = bot.get(path).text
+            self.wait(pause_s * rng.uniform(0.1, 0.5))
+
+    def any_page(self, reader: int) -> str:
+        """Return a page with all papers: that of a vote, or that of the digest."""
+        if self.rng.random() < 0.3:
+            claims = self.world.claims(0, None, reader)
+            return "/d/" + self.world.keyring.sign(Purpose.DIGEST, claims)
+        position, kind = int(self.rng.integers(N_PAPERS)) + 1, list(EventKind)
+        return self.path(reader, position, kind[int(self.rng.integers(4))])
+
+    def browser(self) -> dict[str, str]:
+        """Return the headers of some person: most have new browsers."""
+        browser = self.rng.random()
+        if browser > 0.98:
+            return {"user-agent": "Reader/3"}
+        return BROWSER | TELLS | GESTURE if browser < 0.88 else BROWSER
+
+    def read_on_one_page(self, reader: int) -> None:
+        """Vote on five or ten papers of one page, some quickly, and change some votes."""
+        rng, person = self.rng, self.visitor(self.browser())
+        path = self.any_page(reader)
+        page = person.get(path).text
+        n_votes, is_quick = int(rng.choice([5, 10])), bool(rng.random() < 0.5)
+        has_cookies = bool(rng.random() < 0.97)
+        self.wait(max(0.6, rng.lognormal(1.6, 0.8)))
+        for position in sorted(rng.permutation(N_PAPERS)[:n_votes] + 1):
+            kind = (UP, UP, SAVE, DOWN, LESS)[int(rng.integers(5))]
+            for n_tries in range(3):
+                to = self.press_on_page("person", reader, int(position), kind, page, person)
+                if not has_cookies:
+                    person.cookies.clear()
+                page = person.get(to).text
+                if n_tries == 2 or rng.random() > 0.04:
+                    break
+                # It was the wrong button.
+                self.wait(max(0.4, rng.lognormal(0.5, 0.5)))
+                kind = [each for each in EventKind if each is not kind][int(rng.integers(3))]
+            gap = rng.lognormal(0.9, 0.5) if is_quick else 2 + rng.exponential(15)
+            self.wait(max(0.4, gap))
 
     def read(self, reader: int) -> None:
-        """Vote on some papers as people do: most with new browsers, some oddly."""
-        rng, browser = self.rng, self.rng.random()
-        headers = BROWSER | TELLS | GESTURE if browser < 0.88 else BROWSER
-        if browser > 0.98:
-            headers = {"user-agent": "Reader/3"}
+        """Vote on some papers through their links, as people do, some oddly."""
+        rng, headers = self.rng, self.browser()
         habit = rng.random()
         wanted = [
             (int(position), (UP, UP, SAVE, DOWN, LESS)[int(rng.integers(5))])
@@ -132,12 +192,12 @@ class Traffic:
                 self.wait(rng.uniform(1, 5))
             page = pages.get((position, kind)) or self.open(reader, position, kind, headers)
             self.wait(max(0.4, rng.lognormal(1.2, 0.6)))
-            thanks = self.press("person", reader, position, kind, page, headers)
-            if rng.random() < 0.03:  # another choice on the page of thanks
+            self.press("person", reader, position, kind, page, headers)
+            if rng.random() < 0.03:  # another choice on the same page
                 other = [SAVE, LESS, UP, DOWN][list(EventKind).index(kind)]
                 other = other if other is not kind else SAVE
                 self.wait(max(0.4, rng.lognormal(1.2, 0.6)))
-                self.press("person", reader, position, other, thanks, headers)
+                self.press("person", reader, position, other, page, headers)
             self.wait(1 + rng.exponential(20))
 
 
@@ -177,7 +237,7 @@ def happens(folder: Path, n_digests: int) -> Outcome:
         if person < 0.15:
             later = sent_at + timedelta(seconds=20 + 2400 * rng.lognormal(0, 1))
             world.clock.at = max(world.clock.at, min(later, sent_at + timedelta(hours=11)))
-            traffic.read(reader)
+            (traffic.read_on_one_page if rng.random() < 0.5 else traffic.read)(reader)
     with world.db.read() as conn:
         rows = conn.execute(
             select(events.c.subscriber_id, events.c.paper_id, events.c.recorded_at, events.c.origin)
@@ -257,7 +317,7 @@ def test_doubted_votes_are_kept_shown_and_taken_back_into_account(tmp_path: Path
     for position in (1, 2, 3):
         for kind in EventKind:
             done = client.post("/v/" + world.vote(kind, position), data={"vote": kind})
-            assert "Thank you" in done.text
+            assert done.status_code == 303
     reader = world.readers[0]
     with world.db.read() as conn:
         assert store.events.all_votes(conn) == []
@@ -280,6 +340,6 @@ def test_a_person_votes_as_a_bot_did_and_counts(tmp_path: Path) -> None:
     page = world.client().get("/v/" + world.vote(UP))
     visitor = world.visitor()
     world.clock.sleep(4)
-    assert visitor.submit(page).status_code == 200
+    assert "You like this paper." in visitor.submit(page).text
     with world.db.read() as conn:
         assert [vote.kind for vote in store.events.votes(conn, world.readers[0].id)] == [UP]

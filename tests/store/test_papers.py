@@ -95,6 +95,14 @@ def test_a_work_has_the_ids_and_links_of_all_its_rows(database: Database) -> Non
         }
 
 
+def test_the_doi_of_a_work_is_not_that_of_arxiv(database: Database) -> None:
+    with database.write() as conn:
+        [first, second] = store.papers.insert_papers(conn, [row(1), row(2)])
+        own = [(("doi", f"10.48550/arxiv.2603.0000{n}"), n) for n in (first, second)]
+        store.papers.add_ids(conn, [*own, (("doi", "10.5555/yarn"), first)])
+        assert store.papers.dois(conn, [first, second]) == {first: "10.5555/yarn"}
+
+
 def test_titles_are_found(database: Database) -> None:
     with database.write() as conn:
         ids = store.papers.insert_papers(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,14 +26,20 @@ from triage.delivery.sender_context import SenderContext
 from triage.digest.message import part_of
 from triage.domain.link_tokens import Keyring
 from triage.domain.records import OutgoingMessage, Subscriber, SubscriberState
-from triage.errors import ConfigError, NotFound, TokenError, TokenExpired
+from triage.errors import ConfigError, NotFound, TokenError, TokenExpired, TooManyRequests
 from triage.settings import MailSettings, Settings, Site
 from triage.store import Database
 from triage.store.tables import messages, metadata, signup_requests
 from triage.subscribers import subscriptions
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import MOST_TRIES, SESSION, Sessions
-from triage.subscribers.signup import MOST_WAITING, NoteKind, Signup, mailbox, network
+from triage.subscribers.signup import (
+    MOST_WAITING,
+    NoteKind,
+    Signup,
+    mailbox,
+    new_network_limit,
+)
 
 ADA = "ada@example.org"
 HERE, ELSEWHERE = "192.0.2.7", "198.51.100.7"
@@ -557,19 +565,6 @@ def test_spellings_of_one_mailbox_share_its_limits(one: str, other: str) -> None
     assert mailbox("a.b@example.org") != mailbox("ab@example.org")
 
 
-@pytest.mark.parametrize(
-    ("peer", "shared"),
-    [
-        ("192.0.2.7", "192.0.2.0/24"),
-        ("::ffff:192.0.2.7", "192.0.2.0/24"),
-        ("2001:db8:1:2::3", "2001:db8:1::/48"),
-        ("unix socket", "unknown"),
-    ],
-)
-def test_a_network_is_what_one_person_may_own(peer: str, shared: str) -> None:
-    assert network(peer) == shared
-
-
 def test_one_address_gets_one_confirmation_a_day_and_three_a_month(swift_office: Office) -> None:
     office = swift_office
     sent_at: list[datetime] = []
@@ -595,14 +590,64 @@ def test_a_month_is_counted_from_the_mail_however_long_a_wish_waited(swift_offic
     assert sent_at[0] + 30 * DAY < sent_at[3] < sent_at[0] + 32 * DAY
 
 
-def test_one_network_gets_five_answers_an_hour_and_twenty_a_day(office: Office) -> None:
+def test_a_lab_behind_one_address_can_subscribe_fifteen_people_in_an_hour(office: Office) -> None:
+    for n in range(15):
+        office.subscribe(f"reader{n}@d{n}.example.org", peer=f"192.0.2.{n}")
+    with pytest.raises(TooManyRequests, match="at most 15 an hour") as told:
+        office.subscribe("one.more@example.org", peer="192.0.2.200")
+    assert len(office.queued()) == 15
+    office.clock.sleep(told.value.retry_after_s)
+    office.subscribe("one.more@example.org", peer="192.0.2.200")
+    assert office.queued() == ["one.more@example.org"]
+
+
+def test_one_network_may_ask_for_thirty_mails_a_day(office: Office) -> None:
     sent = []
     for n in range(7):
-        for m in range(6):
-            office.subscribe(f"reader{n}.{m}@d{n}{m}.example.org", peer=f"192.0.2.{n + m}")
+        for m in range(20):
+            with suppress(TooManyRequests):
+                office.subscribe(f"reader{n}.{m}@d{n}{m}.example.org", peer=f"192.0.2.{n + m}")
         sent.append(len(office.queued()))
-        office.clock.at += HOUR + timedelta(seconds=1)
-    assert sent == [5, 5, 5, 5, 0, 0, 0]
+        office.clock.at += HOUR + timedelta(minutes=2)
+    assert sent == [15, 15, 0, 0, 0, 0, 0]
+
+
+def test_who_asked_another_process_gets_no_more_answers(office: Office) -> None:
+    """The limit that is said is one process's own. That of the mails is in the database."""
+    others = replace(office.enrolment, network_limit=new_network_limit())
+    for n in range(15):
+        office.subscribe(f"reader{n}@d{n}.example.org")
+        others.ask_to_log_in(f"other{n}@d{n}.example.org", HERE)
+        others.ask_to_subscribe(f"more{n}@d{n}.example.org", SubscriberPreferences(), ELSEWHERE)
+    assert len(office.queued()) == 30
+
+
+def test_the_limit_tells_nobody_who_is_subscribed(office: Office) -> None:
+    """What counts is what was asked, and not which of it was answered."""
+    office.is_active("known@example.org")
+    waits = []
+    for n, email in enumerate(("known@example.org", "other@example.org")):
+        for _ in range(15):
+            office.log_in(email, peer=f"10.0.{n}.1")
+            office.queued()
+        with pytest.raises(TooManyRequests) as told:
+            office.log_in(email, peer=f"10.0.{n}.1")
+        waits.append((str(told.value), told.value.retry_after_s))
+    assert waits[0] == waits[1]
+
+
+def test_trusted_networks_have_no_limit_of_their_own(office: Office) -> None:
+    trusted = new_network_limit([ip_network("192.0.2.0/28")])
+    office = replace(office, enrolment=replace(office.enrolment, network_limit=trusted))
+    for n in range(45):
+        office.subscribe(f"reader{n}@d{n}.example.org", peer="192.0.2.7")
+    assert len(office.queued()) == 45
+    # The rest of the /24 has one, which these requests did not use up.
+    for n in range(15):
+        office.subscribe(f"guest{n}@d{n}.example.com", peer="192.0.2.77")
+    assert len(office.queued()) == 15
+    with pytest.raises(TooManyRequests):
+        office.subscribe("guest@example.com", peer="192.0.2.77")
 
 
 def test_one_domain_gets_fifty_answers_an_hour(office: Office) -> None:
@@ -632,8 +677,9 @@ def test_what_waits_never_grows_without_end(
     monkeypatch.setattr("triage.subscribers.signup.MOST_WAITING", 30)
     assert MOST_WAITING == 5_000
     for n in range(50):
-        office.subscribe(f"reader{n}@example.org", peer=HERE)
-    assert n_rows(office.db)["signup_requests"] == 20
+        with suppress(TooManyRequests):
+            office.subscribe(f"reader{n}@example.org", peer=HERE)
+    assert n_rows(office.db)["signup_requests"] == 15
     for n in range(50):
         office.subscribe(f"reader{n}@example.org", peer=f"10.{n}.0.1")
     assert n_rows(office.db)["signup_requests"] == 30
@@ -669,7 +715,8 @@ def test_the_forms_are_no_mail_bomb(swift_office: Office, guarantee: Guarantee) 
         nonlocal most_rows
         for each in range(rounds):
             for _ in range(n // rounds):
-                office.subscribe(chance.choice(victims), peer=chance.choice(networks))
+                with suppress(TooManyRequests):
+                    office.subscribe(chance.choice(victims), peer=chance.choice(networks))
             for guest in guests[each::rounds]:
                 host = int(guest.partition("@")[0])
                 office.subscribe(guest, peer=f"172.{host // 250}.{host % 250}.9")

@@ -22,7 +22,11 @@ STRANGE = [
 
 # The fields of each form, with values that mean something there.
 FORMS: dict[str, dict[str, list[str]]] = {
-    "/v/{token}": {"vote": ["vote_up", "vote_down", "save", "less_like_this"], "stamp": [KNOWN]},
+    "/v/{token}": {
+        "vote": ["vote_up", "vote_down", "save", "less_like_this", "none"],
+        "stamp": [KNOWN],
+        "back": ["/d/x", "//evil.example"],
+    },
     "/u/{token}": {"List-Unsubscribe": ["One-Click"]},
     "/c/{token}": {"do": ["confirm"]},
     "/l/{token}": {"do": ["enter"], "code": ["123456"]},
@@ -88,15 +92,14 @@ IN_PATHS = {
     "paper": ["1", "2", "'", "9223372036854775808"],
     "id": ["1", "2", "'"],
     "category": ["cs.CL", "cs", "'"],
-    "category:path": ["cs.CL", "cs", "'"],
     "ending": ["bib", "ris", "'"],
     "file": ["likes.bib", "likes.json", "everything.json", "'"],
 }
 MEDIA_TYPES: dict[str, list[str]] = {
     "/f/{token}.atom": ["application/atom+xml"],
     "/f/{token}.json": ["application/feed+json"],
-    "/categories/{category:path}.atom": ["application/atom+xml"],
-    "/categories/{category:path}.json": ["application/feed+json"],
+    "/categories/{category}.atom": ["application/atom+xml"],
+    "/categories/{category}.json": ["application/feed+json"],
     "/saved/{id}/papers.{ending}": [
         "application/x-bibtex", "application/x-research-info-systems", "text/csv",
         "application/vnd.citationstyles.csl+json",
@@ -129,7 +132,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "application/vnd.citationstyles.csl+json": {"type": "array", "items": {"type": "object"}},
     "application/json": {"type": "object"},
 }
-STATUSES = (200, 303, 403, 404, 410, 413, 421, 422, 429, 431)
+STATUSES = (200, 401, 403, 404, 410, 413, 421, 422, 429, 431)
 
 
 def openapi(app: Starlette, *, anything: bool) -> dict[str, Any]:
@@ -182,14 +185,18 @@ def _operation(path: str, method: str, anything: bool) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "parameters": parameters,
         "responses": {
-            str(status): {
-                "description": "see the pages",
-                "content": {
-                    each: {"schema": SCHEMAS[each]} if each in SCHEMAS else {}
-                    for each in media_types
-                },
-            }
-            for status in STATUSES
+            # Where the answer is another page, it has no content of its own.
+            "303": {"description": "see there"},
+            **{
+                str(status): {
+                    "description": "see the pages",
+                    "content": {
+                        each: {"schema": SCHEMAS[each]} if each in SCHEMAS else {}
+                        for each in media_types
+                    },
+                }
+                for status in STATUSES
+            },
         },
     }
     if method == "POST":

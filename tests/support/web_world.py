@@ -23,6 +23,7 @@ from triage import store
 from triage.app.account_mail import account_mail_builder
 from triage.digest.links import digest_links
 from triage.digest.message import build_digest, part_of
+from triage.digest.preview import Preview
 from triage.digest.render import render_digest
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_outcome import Outcome, PaperOutcome
@@ -30,7 +31,6 @@ from triage.domain.protocols import Clock
 from triage.domain.records import (
     DigestLinks,
     EventKind,
-    Impression,
     OutgoingMessage,
     Paper,
     Slate,
@@ -145,7 +145,7 @@ class Visitor:
             fields[str(pressed["name"])] = str(pressed.get("value", ""))
         sent = urlencode(fields | typed, doseq=True)
         kind = {"content-type": "application/x-www-form-urlencoded"}
-        path = str(form.get("action") or page.request.url.path)
+        path = str(pressed.get("formaction") or form.get("action") or page.request.url.path)
         answer = self.post(path, content=sent.encode(), headers=kind)
         if answer.status_code != 303:
             return answer
@@ -167,7 +167,8 @@ def _held(form: Tag) -> Iterator[tuple[str, str]]:
     for each in form.find_all(["input", "select", "textarea"]):
         name = str(each.get("name"))
         if each.name == "textarea":
-            yield name, each.get_text()
+            # Browsers drop a line break at the beginning (HTML, "in body" insertion mode).
+            yield name, each.get_text().removeprefix("\n")
         elif each.name == "select":
             options = each.find_all("option")
             [chosen] = [o for o in options if o.has_attr("selected")] or options[:1]
@@ -206,7 +207,8 @@ class World:
     slates: list[Slate]
     papers: list[Paper]
     site: StillSite = field(default_factory=StillSite)
-    shown: tuple[Impression, ...] | None = None
+    shown: Preview = Preview()  # noqa: RUF009 - it is frozen
+    refreshed: list[Subscriber] = field(default_factory=list)
     ranking: DayRanking | None = None
     outcome: PaperOutcome = PaperOutcome(Outcome.UNKNOWN)  # noqa: RUF009 - it is frozen
     headers: dict[str, str] = field(default_factory=dict)
@@ -228,7 +230,10 @@ class World:
                 self.site,
                 self.enrolment,
                 RankingAnswers(
-                    lambda *_: self.shown, lambda *_: self.outcome, lambda *_: self.ranking
+                    lambda *_: self.shown,
+                    lambda *_: self.outcome,
+                    lambda *_: self.ranking,
+                    self.refreshed.append,
                 ),
             )
             self._clients[known] = Client(app, self.site.base_url)

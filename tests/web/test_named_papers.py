@@ -16,6 +16,7 @@ from tests.support.installation import fetched, rows, take_in
 from tests.support.web_world import Visitor, World, new_world
 from tests.web.test_library_upload import bring
 from tests.web.test_signup import NEW, form_after_a_moment
+from triage.digest.preview import Preview
 from triage.domain.source_records import FetchedPaper
 from triage.subscribers.named_papers import fetch_waiting
 from triage.web import create_app
@@ -182,7 +183,7 @@ def test_nothing_is_asked_before_the_address_is_confirmed(world: World) -> None:
 def test_the_preview_counts_what_is_fetched_later(
     world: World, likes: str, told: str, not_told: str
 ) -> None:
-    world.shown = ()
+    world.shown = Preview((), 5, (DAY,))
     visitor = world.visitor()
     page = words(
         visitor.submit(

@@ -17,7 +17,7 @@ from triage.domain.paper_outcome import DigestFilter, Outcome, PaperOutcome
 from triage.domain.records import EventKind
 from triage.store.tables import events, papers
 from triage.subscribers.bibliography import entries
-from triage.web.signup import PREVIEWS_A_MINUTE
+from triage.web.signup import PREVIEWS
 
 
 @pytest.fixture
@@ -215,6 +215,15 @@ def test_the_citation_is_a_field_to_copy_and_a_file(world: World, ending: str, k
         assert world.client().get(path).status_code == 404
 
 
+def test_the_doi_of_a_citation_is_that_of_the_article(world: World) -> None:
+    with world.db.write() as conn:
+        keys = [(("doi", doi), 1) for doi in ("10.48550/arxiv.2603.00001", "10.5555/yarn")]
+        store.papers.add_ids(conn, keys)
+    text = world.client().get("/papers/1/cite.bib").text
+    assert "doi = {10.5555/yarn}" in text
+    assert "10.48550" not in text
+
+
 def test_the_year_is_that_of_the_publication(tmp_path: Path) -> None:
     world = new_world(tmp_path)
     [old] = add_papers(
@@ -341,7 +350,10 @@ def test_the_page_says_why(world: World, outcome: PaperOutcome, told: tuple[str,
 
 def test_the_reasons_are_not_computed_for_a_crowd_of_requests(world: World) -> None:
     ada = world.logged_in()
-    answers = [ada.get("/papers/1/why").status_code for _ in range(PREVIEWS_A_MINUTE + 2)]
-    assert answers == [200] * PREVIEWS_A_MINUTE + [429, 429]
+    answers = [ada.get("/papers/1/why").status_code for _ in range(PREVIEWS.most + 2)]
+    assert answers == [200] * PREVIEWS.most + [429, 429]
+    refused = ada.get("/papers/1/why")
+    assert refused.headers["retry-after"] == "60"
+    assert "Please try again in 60 seconds." in refused.text
     world.clock.sleep(60)
     assert ada.get("/papers/1/why").status_code == 200

@@ -12,10 +12,18 @@ import pytest
 from bs4 import BeautifulSoup
 from sqlalchemy import select
 
-from tests.support.factories import NOON
+from tests.support.factories import NOON, impression, paper
 from tests.support.installation import spoil
-from tests.support.web_world import ADDRESS, Visitor, World, new_world
+from tests.support.web_world import (
+    ADDRESS,
+    Visitor,
+    World,
+    add_papers,
+    new_world,
+    paper_row,
+)
 from triage import store
+from triage.digest.preview import Preview
 from triage.domain.chances import LENGTHS
 from triage.domain.records import (
     Detail,
@@ -28,6 +36,7 @@ from triage.domain.records import (
 from triage.store.tables import metadata
 from triage.subscribers import subscriptions
 from triage.subscribers.preferences import NAMES
+from triage.web.signup import PREVIEWS_A_MINUTE
 
 
 @pytest.fixture
@@ -127,7 +136,7 @@ def test_each_choice_can_be_changed_alone(
 ) -> None:
     before = reader_of(world)
     page = ada.submit(ada.get("/preferences"), "save", **{field: typed})
-    assert "Saved" in page.text
+    assert "Saved. Your" in page.text
     name = "weekdays" if field == "weekday" else field
     assert reader_of(world) == replace(before, **{name: stored})
 
@@ -140,8 +149,11 @@ WRONG = [
     ("detail", "all"),
     ("categories", "<b>"),
     ("categories", "cs.CL cs.XX"),
+    ("categories", "machine learning"),
     ("followed_authors", "x" * 101),
     ("paused_until", "soon"),
+    ("paused_until", "2026-03-01"),
+    ("paused_until", "2026-03-02"),
     ("size", "0"),
     ("size", "many"),
     ("score_floor", "nan"),
@@ -163,9 +175,149 @@ def test_a_mistake_stands_beside_its_field_and_the_rest_stays_typed(
     page = ada.submit(ada.get("/preferences"), "save", **(others | {field: typed}))
     assert page.status_code == 422
     name = "weekdays" if field == "weekday" else field
-    assert f'id="{name}-wrong"' in page.text
+    html = BeautifulSoup(page.text, "html5lib")
+    assert html.find(id=f"{name}-wrong")
+    focused = html.select("[autofocus]")
+    assert [each["id"] for each in focused] == [name]
+    [listed] = html.select(".notice.bad li")
+    assert listed.a is not None
+    assert listed.a["href"] == f"#{name}"
+    label = html.find("label", {"for": name}) or focused[0].find_parent("fieldset").legend  # type: ignore[union-attr]
+    assert listed.a.text == label.text  # type: ignore[union-attr]
     assert "kept, too" in page.text
     assert world.everything() == before
+
+
+def test_an_error_names_the_nearest_that_is_right(world: World, ada: Visitor) -> None:
+    page = ada.get("/preferences")
+    for typed, nearest in (("cs.LC", "did you mean cs.CL, cs.LO"), ("ai", "did you mean cs.AI?")):
+        assert nearest in ada.submit(page, "save", categories=typed).text
+    wrong = ada.submit(page, "save", paused_until="2020-02-02").text
+    assert "2020-02-02 is not in the future: the nearest date is 2026-03-03" in wrong
+    # At noon UTC, it is tomorrow already in Kiritimati.
+    far = ada.submit(page, "save", paused_until="2026-03-03", zone="Pacific/Kiritimati").text
+    assert "the nearest date is 2026-03-04" in far
+
+
+def test_a_category_of_another_source_is_accepted_where_a_paper_has_it(
+    world: World, ada: Visitor
+) -> None:
+    add_papers(world.db, [paper_row(9, source="biorxiv", categories=["neuroscience"])])
+    page = ada.submit(ada.get("/preferences"), "save", categories="neuroscience")
+    assert "Saved. Your" in page.text
+    subscriptions.change(world.db, world.readers[0].public_id, categories=("from.before",))
+    page = ada.submit(ada.get("/preferences"), "save", hour="9")
+    assert "Saved. Your" in page.text
+
+
+def test_a_pause_that_is_over_is_no_error(world: World, ada: Visitor) -> None:
+    yesterday = NOON.date() - timedelta(days=1)
+    subscriptions.change(world.db, world.readers[0].public_id, paused_until=yesterday)
+    page = ada.submit(ada.get("/preferences"), "save", hour="9")
+    assert "Saved. Your" in page.text
+    assert reader_of(world).hour == 9
+
+
+def test_saving_finds_the_interests_of_a_changed_text_again_and_of_no_other(
+    world: World, ada: Visitor
+) -> None:
+    page = ada.submit(ada.get("/preferences"), "save", hour="9")
+    assert world.refreshed == []
+    page = ada.submit(page, "save", interests="glaciers")
+    assert [each.interests for each in world.refreshed] == ["glaciers"]
+    ada.submit(page, "save")
+    assert len(world.refreshed) == 1
+
+
+# -- no button loses what was typed ----------------------------------------------------------------
+
+BUTTONS = ["mute 1", "rest 2", "feed", "leave"]
+
+
+@pytest.mark.parametrize("button", BUTTONS)
+def test_another_button_saves_what_was_typed(world: World, ada: Visitor, button: str) -> None:
+    with_interests(world)
+    page = ada.submit(ada.get("/preferences"), button, interests="typed and not saved")
+    assert page.history[0].status_code == 303
+    assert "What you typed is saved, too" in page.text
+    assert reader_of(world).interests == "typed and not saved"
+
+
+@pytest.mark.parametrize("button", BUTTONS)
+def test_another_button_keeps_what_cannot_be_saved(world: World, ada: Visitor, button: str) -> None:
+    with_interests(world)
+    typed = {"categories": "cs.LC", "include_keywords": "typed"}
+    page = ada.submit(ada.get("/preferences"), button, **typed)
+    assert page.status_code == 422
+    assert "What you typed is not saved yet" in page.text
+    assert 'value="cs.LC"' in page.text
+    assert ">\ntyped</textarea>" in page.text
+    assert reader_of(world).include_keywords == ()
+    if button == "leave":
+        assert world.state() is SubscriberState.UNSUBSCRIBED
+        assert "You are unsubscribed" in page.text
+
+
+@pytest.mark.parametrize("button", BUTTONS)
+def test_a_button_of_an_old_page_does_not_undo_what_was_saved_since(
+    world: World, ada: Visitor, button: str
+) -> None:
+    with_interests(world)
+    old = ada.get("/preferences")
+    ada.submit(old, "save", interests="saved since", followed_authors="Ada\r\nBen")
+    page = ada.submit(old, button)
+    assert page.history[0].status_code == 303
+    assert "saved, too" not in page.text
+    assert reader_of(world).interests == "saved since"
+    assert reader_of(world).followed_authors == ("Ada", "Ben")
+    ada.submit(ada.get("/preferences"), "save")
+    assert reader_of(world).interests == "saved since"
+
+
+def test_the_enter_key_saves(ada: Visitor) -> None:
+    """It presses the first button of its form (HTML, "implicit submission")."""
+    [form] = BeautifulSoup(ada.get("/preferences").text, "html5lib").select("form[novalidate]")
+    first = form.find("button")
+    assert first is not None
+    assert first["value"] == "save"  # type: ignore[index]
+
+
+def test_reload_and_back_send_nothing_again(world: World, ada: Visitor) -> None:
+    page = ada.submit(ada.get("/preferences"), "save", interests="lakes")
+    assert page.history[0].headers["location"] == "/preferences"
+    assert "Saved. Your" in page.text
+    assert "Saved. Your" not in ada.get("/preferences").text
+
+
+# -- the preview -----------------------------------------------------------------------------------
+
+
+def test_a_preview_shows_what_other_words_would_give_and_saves_nothing(
+    world: World, ada: Visitor
+) -> None:
+    found = (impression(1, paper=paper(1, title="Of yarn")),)
+    world.shown = Preview(found, 312, (date(2026, 2, 27), date(2026, 3, 1), date(2026, 3, 2)))
+    before = world.everything()
+    page = ada.submit(ada.get("/preferences"), "preview", interests="yarn")
+    assert page.status_code == 200
+    assert "Of yarn" in page.text
+    assert "The best of 312 papers of 27 February, 1 and 2 March 2026:" in page.text
+    assert ">\nyarn</textarea>" in page.text
+    assert world.everything() == before
+    assert ada.submit(page, "preview", categories="cs.LC").status_code == 422
+    saved = ada.submit(page, "save")
+    assert "Saved. Your" in saved.text
+    assert reader_of(world).interests == "yarn"
+
+
+def test_previews_are_limited(ada: Visitor) -> None:
+    page = ada.get("/preferences")
+    statuses = [
+        ada.submit(page, "preview", interests="yarn").status_code
+        for _ in range(PREVIEWS_A_MINUTE + 1)
+    ]
+    assert statuses == [200] * PREVIEWS_A_MINUTE + [429]
+    assert ">\nyarn</textarea>" in ada.submit(page, "preview", interests="yarn").text
 
 
 def with_interests(world: World) -> None:
@@ -184,14 +336,14 @@ def test_interests_are_named_muted_rested_and_woken(world: World, ada: Visitor) 
         with world.db.read() as conn:
             return store.interests.of(conn, 1)
 
-    page = ada.submit(page, "mute")
+    page = ada.submit(page, "mute 1")
     assert "This interest is muted: lakes" in page.text
     assert [each.muted for each in stored()] == [True, False]
-    page = ada.submit(page, "rest")
+    page = ada.submit(page, "rest 2")
     until = NOON.date() + timedelta(days=30)
     assert [each.paused_until for each in stored()] == [None, until]
     assert f"paused until {until}" in page.text
-    ada.submit(ada.submit(page, "wake"), "wake")
+    ada.submit(ada.submit(page, "wake 1"), "wake 2")
     assert not any(each.rests(NOON.date()) for each in stored())
 
 
@@ -201,7 +353,8 @@ def test_an_interest_that_is_not_there_cannot_be_muted(
 ) -> None:
     with_interests(world)
     before = world.everything()
-    page = ada.submit(ada.get("/preferences"), "mute", number=number)
+    page = ada.submit(ada.get("/preferences"), "mute 1", do=f"mute {number}")
+    assert page.status_code == 422
     assert "This did not work" in page.text
     assert world.everything() == before
 
@@ -227,6 +380,12 @@ def test_forgetting_forgets_the_votes_of_one_reader_alone(world: World, ada: Vis
     assert [row[0] for row in world.events()] == [2, 2]
     with world.db.read() as conn:
         assert store.interests.of(conn, 1) == ()
+        assert [len(store.events.votes(conn, reader)) for reader in (1, 2)] == [0, 2]
+    page = ada.submit(page, "undo", interests="typed")
+    assert "Your votes are back" in page.text
+    assert reader_of(world).interests == "typed"
+    with world.db.read() as conn:
+        assert [len(store.events.votes(conn, reader)) for reader in (1, 2)] == [2, 2]
 
 
 def test_leaving_and_coming_back(world: World, ada: Visitor) -> None:

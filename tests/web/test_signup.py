@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
+from bs4 import BeautifulSoup
 from sqlalchemy import func, select
 
-from tests.support.factories import impression, paper
+from tests.support.factories import DAY, impression, paper
 from tests.support.web_world import ADDRESS, StillSite, Visitor, World, new_world
 from triage import store
+from triage.digest.preview import Preview
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.store.tables import sessions, signup_requests
-from triage.web.signup import CONSENT, LONGEST_FILLING, PREVIEWS_A_MINUTE
+from triage.web.signup import CONSENT, LONGEST_FILLING, PREVIEWS
 
 NEW = "new.reader@example.org"
 A_MOMENT = timedelta(seconds=5)
@@ -194,6 +196,42 @@ def test_whatever_is_typed_breaks_nothing(world: World, field: str, value: str) 
     world.answers()
 
 
+def test_back_and_reload_send_nothing_again(world: World) -> None:
+    ada = world.visitor()
+    asked = ada.submit(form_after_a_moment(world, ada), "subscribe", email=NEW)
+    assert asked.history[0].headers["location"] == "/subscribe/sent"
+    [note] = world.answers()
+    confirmed = ada.submit(ada.get(note.path))
+    assert confirmed.history[0].headers["location"] == "/subscribed#first"
+    assert "The next digest comes at 07:00 (UTC)" in confirmed.text
+    again = ada.get("/subscribed")
+    assert again.status_code == 200
+    assert "The next digest" not in again.text
+    told = ada.submit(ada.get("/login"), email=NEW)
+    assert told.history[0].headers["location"] == "/login/sent"
+    [code] = re.findall(r"\d{3} \d{3}", told.text)
+    assert code in ada.get("/login/sent").text
+    assert code not in world.visitor().get("/login/sent").text
+    assert world.visitor().get("/login/sent").headers["location"] == "/login"
+    assert n_asks(world) == 2
+
+
+def test_an_error_names_its_field_and_has_the_focus(world: World) -> None:
+    ada = world.visitor()
+    page = form_after_a_moment(world, ada)
+    wrong = ada.submit(page, "subscribe", email="x", categories="cs.LC", likes="<html>")
+    html = BeautifulSoup(wrong.text, "html5lib")
+    listed = [(each.text, each["href"]) for each in html.select(".notice.bad li a")]
+    assert listed == [("Categories", "#categories"), ("Your mail address", "#email")]
+    assert [each["id"] for each in html.select("[autofocus]")] == ["categories"]
+    assert "did you mean cs.CL, cs.LO" in wrong.text
+    wrong = ada.submit(page, "subscribe", email=NEW, likes="<html>")
+    html = BeautifulSoup(wrong.text, "html5lib")
+    [listed_one] = html.select(".notice.bad li a")
+    assert listed_one.text == html.select("label[for=likes]")[0].text
+    assert [each["id"] for each in html.select("[autofocus]")] == ["likes"]
+
+
 def test_who_fills_in_the_hidden_field_gets_the_same_answer_and_no_mail(world: World) -> None:
     ada, bot = world.visitor(), world.visitor()
     thanks = ada.submit(form_after_a_moment(world, ada), "subscribe", email=NEW)
@@ -237,7 +275,8 @@ def test_a_form_that_was_open_for_a_day_is_given_anew(world: World) -> None:
 
 
 def test_a_preview_shows_papers_with_reasons_and_keeps_what_was_typed(world: World) -> None:
-    world.shown = (impression(1, paper=paper(1, title="Of <i>yarn</i>")),)
+    found = (impression(1, paper=paper(1, title="Of <i>yarn</i>")),)
+    world.shown = Preview(found, 1, (DAY,))
     before = world.everything()
     ada = world.visitor()
     page = ada.submit(
@@ -245,6 +284,7 @@ def test_a_preview_shows_papers_with_reasons_and_keeps_what_was_typed(world: Wor
     )
     assert page.status_code == 200
     assert "Of &lt;i&gt;yarn&lt;/i&gt;" in page.text
+    assert "The best of 1 paper of 2 March 2026:" in page.text
     assert "Matches “speculative decoding”" in page.text
     assert 'value="half@"' in page.text
     assert ">\nyarn</textarea>" in page.text
@@ -252,7 +292,7 @@ def test_a_preview_shows_papers_with_reasons_and_keeps_what_was_typed(world: Wor
 
 
 def test_a_preview_takes_pasted_papers_for_words_and_counts_strange_ones(world: World) -> None:
-    world.shown = ()
+    world.shown = Preview((), 5, (DAY,))
     ada = world.visitor()
     page = ada.submit(
         form_after_a_moment(world, ada), "preview", likes="2603.00001\n10.5555/new\nsome words"
@@ -275,12 +315,22 @@ def test_a_pasted_text_that_is_no_list_is_an_error_of_its_field(world: World, bu
     assert world.everything() == before
 
 
-@pytest.mark.parametrize(("shown", "told"), [((), "is similar"), (None, "This site is new")])
-def test_a_preview_of_nothing_says_why(world: World, shown: tuple[()] | None, told: str) -> None:
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        (Preview(), "This site has no papers yet"),
+        (Preview((), 0, (DAY,)), "The papers of 2 March 2026 are not prepared yet"),
+        (
+            Preview((), 1207, (date(2025, 12, 30), date(2026, 1, 2), DAY)),
+            "We looked at 1207 papers of 30 December 2025, 2 January and 2 March 2026, and none",
+        ),
+    ],
+)
+def test_a_preview_of_nothing_says_why(world: World, shown: Preview, told: str) -> None:
     world.shown = shown
     ada = world.visitor()
     page = ada.submit(form_after_a_moment(world, ada), "preview", categories="cs.CL")
-    assert told.lower() in page.text.lower()
+    assert told in page.text
 
 
 def test_a_preview_needs_words_that_can_be(world: World) -> None:
@@ -293,14 +343,41 @@ def test_a_preview_needs_words_that_can_be(world: World) -> None:
     assert "did you mean cs." in wrong
 
 
+def test_a_network_that_asks_too_often_is_told_when_it_may_again(world: World) -> None:
+    """The words that were typed are still in the form, and known addresses are answered alike."""
+    ada = world.visitor("192.0.2.1")
+    page = form_after_a_moment(world, ada)
+    for n in range(15):
+        assert ada.submit(page, email=f"reader{n}@example.org").status_code == 200
+    neighbour = world.visitor("192.0.2.9")
+    answers = [
+        neighbour.submit(page, email=email, interests="knitting with glass")
+        for email in (ADDRESS, "nobody@example.org")
+    ]
+    for answer, email in zip(answers, (ADDRESS, "nobody@example.org"), strict=True):
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "3660")
+        assert "Please try again in 61 minutes, at 13:01 UTC." in answer.text
+        assert "knitting with glass" in answer.text
+        assert email in answer.text
+    assert answers[0].text.replace(ADDRESS, "nobody@example.org") == answers[1].text
+    refused = neighbour.submit(neighbour.get("/login"), email=ADDRESS)
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "3660")
+    assert "Please try again in 61 minutes" in refused.text
+    assert "set-cookie" not in refused.headers
+    world.clock.sleep(3660)
+    assert neighbour.submit(neighbour.get("/login"), email=ADDRESS).status_code == 200
+
+
 def test_previews_are_limited_by_network_and_minute(world: World) -> None:
     ada = world.visitor()
     page = form_after_a_moment(world, ada)
     statuses = [
-        ada.submit(page, "preview", interests="yarn").status_code
-        for _ in range(PREVIEWS_A_MINUTE + 2)
+        ada.submit(page, "preview", interests="yarn").status_code for _ in range(PREVIEWS.most + 2)
     ]
-    assert statuses == [200] * PREVIEWS_A_MINUTE + [429] * 2
+    assert statuses == [200] * PREVIEWS.most + [429] * 2
+    refused = ada.submit(page, "preview", interests="yarn")
+    assert "Please try again in 60 seconds." in refused.text
+    assert refused.headers["retry-after"] == "60"
     world.clock.at += timedelta(minutes=1)
     assert ada.submit(page, "preview", interests="yarn").status_code == 200
 
@@ -345,6 +422,20 @@ def test_another_browser_types_the_code(world: World) -> None:
     assert desktop.get(note.path).status_code == 410
 
 
+def test_back_to_the_link_after_the_login_is_no_error_and_gives_nobody_a_session(
+    world: World,
+) -> None:
+    ada = world.visitor()
+    ada.submit(ada.get("/login"), email=ADDRESS)
+    [note] = world.answers()
+    page = ada.get(note.path)
+    assert "Log out" in ada.submit(page).text
+    back = ada.get(note.path)
+    assert (back.status_code, back.headers["location"]) == (303, "/")
+    assert ada.post(note.path, data={"do": "enter"}).status_code == 410
+    assert world.visitor().get(note.path).status_code == 410
+
+
 def test_five_wrong_codes_end_it(world: World) -> None:
     desktop, guesser = world.visitor(), world.visitor()
     desktop.submit(desktop.get("/login"), email=ADDRESS)
@@ -364,6 +455,7 @@ def test_cookies_are_out_of_reach(world: World, base_url: str) -> None:
     [note] = world.answers()
     entered = ada.submit(ada.get(note.path))
     [entered] = entered.history
+    [asked] = asked.history
     set_by = [*asked.headers.get_list("set-cookie"), *entered.headers.get_list("set-cookie")]
     prefix = "__Host-" if is_https else ""
     assert [line.partition("=")[0] for line in set_by] == [

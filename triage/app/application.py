@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import secrets
-from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
 from email.utils import parseaddr
 from functools import cached_property, partial
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,7 @@ from triage.domain.arxiv_categories import check_chosen
 from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
-from triage.settings import SECRET_FILE, Settings, load_settings, read_secret, read_signing_secret
+from triage.settings import Settings, load_settings, read_secret, read_signing_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from triage.store import Database
     from triage.subscribers.signup import Signup
 
-CONFIG_NAME = "triage.toml"
 # A digest waits no longer for one source. Papers that are not read in time are read later.
 LONGEST_FETCH = timedelta(minutes=3)
 BOUNCES_EVERY = timedelta(minutes=10)
@@ -246,13 +244,9 @@ class App:
         from triage.delivery.bounces.intake import Intake
         from triage.subscribers.votes import record_mailed_vote
 
+        trusted = self.settings.bounces.authserv_id
         return Intake(
-            self.database,
-            self.keyring,
-            self.clock,
-            self.address_hash,
-            record_mailed_vote,
-            self.settings.bounces.authserv_id,
+            self.database, self.keyring, self.clock, self.address_hash, record_mailed_vote, trusted
         )
 
     def read_new_bounces(self) -> Iterator[bytes]:
@@ -262,16 +256,15 @@ class App:
         bounces = self.settings.bounces
         if bounces.imap_host:
             password = _password("IMAP_PASSWORD", "[bounces] imap_host")
-            yield from read_imap(
-                bounces.imap_host,
-                bounces.imap_port,
-                bounces.username,
-                password,
-                folder=bounces.imap_folder,
-            )
+            account = bounces.imap_host, bounces.imap_port, bounces.username, password
+            yield from read_imap(*account, folder=bounces.imap_folder)
 
-    def build_message(self, slate: Slate, now: datetime) -> Composed:
-        """Build the message of a slate: links, then text and HTML, then signed bytes."""
+    def build_message(self, slate: Slate, now: datetime, resent_on: date | None = None) -> Composed:
+        """Build the message of a slate: links, then text and HTML, then signed bytes.
+
+        Args:
+            resent_on: the day on which a sent digest goes once more, so that the Message-ID is new.
+        """
         from triage.digest.nightly import Composed
 
         site = self.settings.site
@@ -280,8 +273,9 @@ class App:
             slate, self.keyring, site.base_url, site.contact, now.date(), mail.bounces, mail.votes
         )
         rendered = render_digest(slate, links, site.name)
+        name = slate.public_id if resent_on is None else f"{slate.public_id}.{resent_on:%Y%m%d}"
         message = build_digest(
-            slate,
+            replace(slate, public_id=name),
             links,
             rendered,
             sender=mail.sender,
@@ -295,14 +289,16 @@ class App:
     @cached_property
     def signup(self) -> Signup:
         from triage.app.account_mail import account_mail_builder
-        from triage.subscribers.signup import Signup
+        from triage.subscribers.signup import Signup, new_network_limit
 
+        trusted = [ip_network(each, strict=False) for each in self.settings.web.trusted_networks]
         return Signup(
             self.database,
             self.clock,
             self.keyring,
             account_mail_builder(self.settings),
             address_hash=self.address_hash,
+            network_limit=new_network_limit(trusted),
         )
 
     def account_mail_sender(self) -> Callable[[], None]:
@@ -323,6 +319,7 @@ class App:
         from triage.operations.clock_trust import ClockTrust
         from triage.operations.jobs import Job, Schedule
         from triage.operations.worker_process import run_in_process
+        from triage.ranking.serving.active_models import encode_stored
         from triage.subscribers.erasure import rewrite_after_erasures
         from triage.subscribers.named_papers import fetch_waiting
 
@@ -359,6 +356,7 @@ class App:
                 *(enriching if enriches else []),
             ],
             owner=name_this_process(),
+            encode=lambda: encode_stored(database, self.model_store, clock),
             is_gone=is_gone,
             distrust=(
                 ClockTrust(database, clock, read_uptime)
@@ -396,6 +394,7 @@ class App:
         from triage.digest.day_ranking import DayRankings
         from triage.digest.preview import Previews
         from triage.papers.search import Search
+        from triage.ranking.serving.interest_settings import refresh_interests_quickly
         from triage.subscribers.named_papers import find_schemes
         from triage.web import create_app
         from triage.web.context import RankingAnswers
@@ -408,7 +407,10 @@ class App:
             self.settings.site,
             self.signup,
             RankingAnswers(
-                previews.of, self.find_outcome, DayRankings(self.database, self.model_store).of
+                previews.of,
+                self.find_outcome,
+                DayRankings(self.database, self.model_store).of,
+                partial(refresh_interests_quickly, self.database, self.model_store, self.clock),
             ),
             Search(self.database, self.model_store.load_encoder),
             find_schemes(self.live_sources.lookups()),
@@ -439,45 +441,6 @@ def open_app(config: Path, *, clock: Clock | None = None) -> App:
     return App(settings, clock or SystemClock())
 
 
-def create_installation(folder: Path, example: str) -> tuple[Path, bool]:
-    """Write the secret and the config, and create the database; do nothing if there is a config.
-
-    Args:
-        example: the text of the config file to write.
-
-    Returns:
-        The path of the config file, and whether it was written now.
-
-    Raises:
-        ConfigError: the folder cannot be written.
-    """
-    from triage.delivery.sent_log_check import check_sent_log
-    from triage.store.migrate import upgrade
-
-    config = folder / CONFIG_NAME
-    if config.exists():
-        return config, False
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / SECRET_FILE).exists():
-            _write_private(folder / SECRET_FILE, secrets.token_urlsafe(48) + "\n")
-        # The config is written last, so that after an interruption the next call continues.
-        _write_private(config, example)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to {folder}: {error.strerror}; check its permissions"
-        ) from error
-    app = open_app(config)
-    if app.settings.database_file is not None:
-        # The database contains addresses. SQLite gives its other files the mode of the database.
-        app.settings.database_file.touch(mode=0o600)
-    upgrade(app.unchecked_database)
-    # This links the database and the sent log, so that the loss of either is detected.
-    check_sent_log(app.database, app.sent_log, app.clock)
-    app.close()
-    return config, True
-
-
 def _password(name: str, setting: str) -> str:
     password = read_secret(name)
     if password is None:
@@ -486,9 +449,3 @@ def _password(name: str, setting: str) -> str:
             f" TRIAGE_{name}_FILE to a file that contains it"
         )
     return password
-
-
-def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)

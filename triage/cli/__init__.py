@@ -37,6 +37,7 @@ COMMANDS = {
     "fetch": ("triage.cli.fetch", "Read what is new from the sources."),
     "digest": ("triage.cli.digest", "Preview, show and list digests."),
     "outbox": ("triage.cli.outbox", "List and send waiting messages."),
+    "mail": ("triage.cli.mail", "Send a test mail."),
     "bounces": ("triage.cli.bounces", "Read returned mail, and stop mail to bad addresses."),
     "feedback": ("triage.cli.feedback", "List, import and export votes."),
     "train": ("triage.cli.train", "Train a new ranker; it is used only if it is better."),

@@ -31,6 +31,7 @@ def command(as_json: bool) -> None:
                 "days": [{"on": on} | counts for on, counts in report.days.items()],
                 "faults": [{"what": f.what, "ids": f.ids, "do": f.do} for f in report.faults],
                 "resends": report.resends,
+                "requested": report.requested,
                 "left_out": [
                     {"subscriber": email, "why": why} for email, why in report.left_out.items()
                 ],
@@ -43,6 +44,8 @@ def command(as_json: bool) -> None:
         show(rows, as_json=False, empty="no digests yet")
         if report.resends:
             click.echo(f"{report.resends} sent again: it was unknown whether they had arrived")
+        if report.requested:
+            click.echo(f"{report.requested} sent once more by `triage digest resend`")
         for fault in report.faults:
             click.echo(f"\n{len(fault.ids)} {fault.what}:", err=True)
             for id in fault.ids[:N_IDS]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from triage.cli.app_context import (
     load_app_and_subscriber,
     parse_date,
     show,
+    warn,
 )
 from triage.errors import NotFound
 
@@ -64,6 +66,36 @@ def show_(email: str, on: date | None) -> None:
     for shown in slate.impressions:
         click.echo(f"{shown.position:>2} {shown.score:.3f} {shown.policy}  {shown.paper.title}")
         click.echo(f"   {'; '.join(reason.text for reason in shown.reasons)}")
+
+
+@command.command()
+@click.argument("email")
+@click.option(
+    "--date", "on", callback=parse_date, help="The date; default: the newest that was sent."
+)
+def resend(email: str, on: date | None) -> None:
+    """Send EMAIL a digest once more, and with it all other mail that is due.
+
+    The mail is made anew, with the same papers. `triage audit` counts it apart.
+    """
+    from triage import store
+    from triage.digest.resend import queue_resend
+    from triage.domain.records import MessageState
+
+    app, subscriber = load_app_and_subscriber(email)
+    queued = queue_resend(
+        app.database, app.clock, app.build_message, subscriber, app.address_hash, on
+    )
+    drained = app.new_outbox().drain()
+    with app.database.read() as conn:
+        [message] = store.messages.in_states(conn, list(MessageState), [queued.message_id])
+    if message.state is MessageState.SENT:
+        click.echo(f"sent once more: {message.message_id}")
+        return
+    why = drained.broken or message.last_reply
+    warn(f"{message.message_id} is {message.state}" + (f": {why}" if why else ""))
+    warn("`triage outbox list` shows what becomes of it")
+    sys.exit(1)
 
 
 @command.command("list")

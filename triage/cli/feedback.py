@@ -28,13 +28,25 @@ def command() -> None:
 @click.option("--suspected", is_flag=True, help="Only votes that a mail scanner probably made.")
 @json_option
 def list_(limit: int, suspected: bool, as_json: bool) -> None:
-    """List the newest votes. Suspected votes are not used until `believe` accepts them."""
+    """List the newest votes. Suspected votes are not used until `believe` accepts them.
+
+    `paper_id` is an id for `triage papers show`.
+    """
     from triage import store
     from triage.domain.records import Origin
 
     origin = Origin.SUSPECTED_SCANNER if suspected else None
     with load_app().database.read() as conn:
-        rows = store.events.listing(conn, limit, origin)
+        votes = store.events.listing(conn, limit, origin)
+        papers = store.papers.load(conn, {each["paper_id"] for each in votes})
+    rows = [
+        {
+            **vote,
+            "paper_id": store.papers.outside_id(papers[vote["paper_id"]]),
+            "title": papers[vote["paper_id"]].title,
+        }
+        for vote in votes
+    ]
     show(rows, as_json=as_json, empty="no votes yet")
 
 

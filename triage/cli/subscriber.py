@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import date
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from triage.cli import library
 from triage.cli.app_context import (
+    PARTLY_DONE,
     json_option,
     load_app,
     load_app_and_subscriber,
@@ -21,6 +23,7 @@ from triage.cli.app_context import (
 )
 from triage.domain.chances import LENGTHS, length_of
 from triage.domain.records import Detail, Frequency
+from triage.errors import ConfigError, NotFound
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # This value removes the subscriber's own number, so that the number of the settings is used.
@@ -122,11 +125,27 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("email")
+@click.argument("email", required=False)
+@click.option("--from", "table", type=click.File("rb"), help="Add the people in this CSV file.")
+@click.option("--dry-run", is_flag=True, help="With --from: only say what would be added.")
 @click.option("--like", "likes", multiple=True, help="A paper they like; may be repeated.")
 @_choices
-def add(email: str, likes: tuple[str, ...], **values: Any) -> None:
-    """Add EMAIL as a confirmed subscriber. You are responsible for their consent."""
+def add(
+    email: str | None, table: BinaryIO | None, dry_run: bool, likes: tuple[str, ...], **values: Any
+) -> None:
+    """Add EMAIL as a confirmed subscriber. You are responsible for their consent.
+
+    `--from FILE` adds many. The first line of this CSV file names its columns: email, and any of
+    interests, category, like, zone, hour and frequency. A cell of category or like may have
+    several values. Rows that cannot be are named and left out; the others are added.
+    """
+    if table is not None:
+        if email is not None or likes or _preferences(values):
+            raise click.UsageError("--from takes people and preferences from the file alone")
+        _add_people(table, dry_run=dry_run)
+        return
+    if email is None or dry_run:
+        raise click.UsageError("name one EMAIL, or use --from FILE [--dry-run]")
     from triage.subscribers.preferences import SubscriberPreferences
     from triage.subscribers.subscriptions import add as add_subscriber
 
@@ -146,6 +165,45 @@ def add(email: str, likes: tuple[str, ...], **values: Any) -> None:
         click.echo(f"known already and {added.subscriber.state}: nothing was changed")
         return
     click.echo(f"added, waiting {added.n_waiting}" if added.n_waiting else "added")
+
+
+def _add_people(table: BinaryIO, *, dry_run: bool) -> None:
+    from triage.store.subscribers import email_key
+    from triage.subscribers.people_csv import read_people
+    from triage.subscribers.subscriptions import add as add_subscriber
+    from triage.subscribers.subscriptions import would_add
+
+    people = read_people(table.read())
+    app = load_app()
+    lookups = app.live_sources.lookups() if any(each.likes for each in people) else ()
+    n_added = n_refused = 0
+    seen: set[str] = set()
+    for each in people:
+        fields: dict[str, Any] = {
+            "likes": each.likes, "lookups": lookups, "address_hash": app.address_hash,
+        }  # fmt: skip
+        try:
+            if each.problem:
+                raise ConfigError(each.problem)
+            if dry_run:
+                is_new = would_add(app.database, each.email, each.preferences, **fields)
+                n_added += is_new and email_key(each.email) not in seen
+                seen.add(email_key(each.email))
+                continue
+            added = add_subscriber(app.database, each.email, app.clock, each.preferences, **fields)
+            n_added += added.new
+            for problem in added.problems:
+                warn(f"line {each.line}: {problem}")
+        except (ConfigError, NotFound) as error:
+            warn(f"line {each.line}: {error}")
+            n_refused += 1
+    n_known = len(people) - n_added - n_refused
+    click.echo(
+        f"{'would be ' if dry_run else ''}added {n_added}, known already {n_known},"
+        f" refused {n_refused}"
+    )
+    if n_refused:
+        sys.exit(PARTLY_DONE if n_added or n_known else 1)
 
 
 @command.command()
@@ -170,14 +228,25 @@ def change(email: str, **values: Any) -> None:
 @command.command("list")
 @json_option
 def list_(as_json: bool) -> None:
-    """List all subscribers."""
+    """List all subscribers: their schedule, pause, last sent digest and number of votes."""
     from triage import store
 
-    with load_app().database.read() as conn:
+    app = load_app()
+    today = app.clock.now().date()
+    with app.database.read() as conn:
         everyone = store.subscribers.everyone(conn)
         unreadable = store.subscribers.unreadable(conn)
+        # Before `date.max`, only the newest date of each is returned.
+        last_digests = store.slates.sent_days(conn, date.max)
+        n_votes = store.events.n_votes(conn)
     rows = [
         {name: getattr(each, name) for name in ("email", "state", "zone", "hour", "frequency")}
+        | {
+            # A pause that is over is none.
+            "paused_until": each.paused_until if (each.paused_until or today) > today else None,
+            "last_digest": max(last_digests.get(each.id, ()), default=None),
+            "n_votes": n_votes.get(each.id, 0),
+        }
         for each in everyone
     ]
     show(rows, as_json=as_json, empty="no subscribers yet: `triage subscriber add EMAIL`")

@@ -75,6 +75,7 @@ class Audit:
     Attributes:
         days: for each date the number `due` and the number in each state, without zeros.
         resends: how many messages were sent again although they may have arrived.
+        requested: how many digests `triage digest resend` has sent once more.
         left_out: the addresses of active subscribers who get no digest, each with the reason. These
             are no faults of the database, so they stop no mail.
     """
@@ -82,6 +83,7 @@ class Audit:
     days: dict[date, dict[str, int]]
     faults: tuple[Fault, ...]
     resends: int
+    requested: int = 0
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -110,6 +112,7 @@ def audit(
                 found.setdefault(what, []).append(message.message_id)
         found |= store.audit_queries.orphans(conn, since)
         days = store.audit_queries.days(conn, since)
+        requested = store.messages.n_resent(conn)
         found["dates with a wrong number of digests"] = [
             f"{on}: {counts['due']} due, {n} accounted for"
             for on, counts in days.items()
@@ -127,7 +130,7 @@ def audit(
         if since is None and (missing := unrecorded_message_ids(database, journal)):
             what = "messages that the sent log has as sent and the database does not"
             faults.append(Fault(what, tuple(missing), RECONCILE))
-    return Audit(days, tuple(faults), resends, left_out)
+    return Audit(days, tuple(faults), resends, requested, left_out)
 
 
 def find_left_out(conn: Connection) -> dict[str, str]:

@@ -24,7 +24,7 @@ from triage.domain.records import (
     PaperLinks,
     Slate,
 )
-from triage.domain.vote_words import VOTE_WORDS
+from triage.domain.vote_texts import VOTE_WORDS
 
 # Of a title in the subject of a vote: characters, and bytes when encoded.
 _TITLE_CHARS = 48
@@ -35,7 +35,7 @@ _RESOURCE_HOSTS = frozenset(
     " huggingface.co".split()
 )
 _RESOURCE_WORDS = {LinkKind.PDF: "PDF", LinkKind.CODE: "Code", LinkKind.MODEL: "Model"}
-_SLATE = re.compile(r"<d\.([0-9a-f]{20})@[^<>\s]+>")
+_SLATE = re.compile(r"<d\.([0-9a-f]{20})(?:\.\d+)?@[^<>\s]+>")
 
 
 def digest_links(
@@ -77,6 +77,7 @@ def digest_links(
         unsubscribe_mailto=leave_by_mail,
         preferences=f"{base}/preferences" if has_web else "",
         home=f"{base}/" if has_web else "",
+        vote_page=f"{base}/d/{keyring.sign(Purpose.DIGEST, claims)}" if has_web else "",
         revised=tuple(map(_upstream, slate.revised)),
         recap=tuple(map(_upstream, slate.recap)),
     )

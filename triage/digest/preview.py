@@ -1,4 +1,4 @@
-"""Preview the papers that a new subscriber would get; nothing is stored."""
+"""Preview the papers that somebody would get with other preferences; nothing is stored."""
 
 from __future__ import annotations
 
@@ -25,10 +25,25 @@ FRESH_FOR = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
-class _Newest:
-    """The newest papers at an instant."""
+class Preview:
+    """The papers that somebody would get, best first, and what they were chosen from.
 
-    on: date
+    These are `n_papers` papers of `days`, oldest first. No days: no papers are stored. No papers,
+    but days: the papers have no vectors yet. `has_unknown_words` if the text of the interests has
+    no word that the encoder knows, so that it could not be used.
+    """
+
+    impressions: tuple[Impression, ...] = ()
+    n_papers: int = 0
+    days: tuple[date, ...] = ()
+    has_unknown_words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """The newest papers at an instant; `days` are those of the papers, oldest first."""
+
+    days: tuple[date, ...]
     encoder: Encoder
     pool: EncodedPapers
     at: datetime
@@ -37,7 +52,9 @@ class _Newest:
 class Previews:
     """Ranks the newest papers with the pretrained ranker.
 
-    The papers are cached for FRESH_FOR; no model is fitted, and only the interests are encoded.
+    These are the papers of the last DAYS days that have any, so that there are some after a weekend
+    or holidays, too. They are cached for FRESH_FOR; no model is fitted, and only the interests are
+    encoded.
     """
 
     def __init__(
@@ -50,44 +67,54 @@ class Previews:
         self._lock = threading.Lock()
         self._cached: _Newest | None = None
 
-    def of(
-        self, subscriber: Subscriber, likes: Sequence[int] = ()
-    ) -> tuple[Impression, ...] | None:
-        """Return the papers that a subscriber who is not stored would get; may be empty.
+    def of(self, subscriber: Subscriber, likes: Sequence[int] = ()) -> Preview:
+        """Return the papers that a subscriber with these preferences would get; may be empty.
 
-        None if there are no models or no papers yet.
+        Papers that a stored subscriber was sent already are not left out, but those with a vote.
 
         Args:
-            likes: ids of papers that they like; these are not shown.
+            subscriber: stored or not; the votes of a stored one count.
+            likes: ids of papers that they like, too; these are not shown.
         """
         with self._lock:
             newest = self._load_newest()
-        if newest is None or not len(newest.pool):
-            return None
+        if newest is None:
+            days = self._database.fetch(store.listing_days.newest_days, DAYS)
+            return Preview(days=tuple(reversed(days)))
+        subscriber = replace(subscriber, size=None)
         scorer = self._model_store.pretrained_scorer()
         with self._database.read() as conn:
             votes = [Vote(id, EventKind.VOTE_UP, newest.at) for id in likes]
+            votes += store.events.votes(conn, subscriber.id)
             profile = load_profile(conn, newest.encoder, subscriber, votes)
+        first, last = newest.days[0], newest.days[-1]
         ranking = rank(
             profile,
             newest.pool,
             scorer,
-            seen=likes,
-            on=newest.on,
-            max_age_days=self._rules.max_age_days,
+            seen={vote.paper_id for vote in votes},
+            on=last,
+            max_age_days=(last - first).days,
         )
-        return fill_slate(ranking, self._rules, scorer, newest.encoder, np.random.default_rng(0))
+        rng = np.random.default_rng(0)
+        shown = fill_slate(ranking, self._rules, scorer, newest.encoder, rng)
+        is_unknown = bool(profile.phrases) and not profile.interests.latent.any()
+        return Preview(shown, len(newest.pool), newest.days, is_unknown)
 
     def _load_newest(self) -> _Newest | None:
+        """Return the newest papers, None if there are none with vectors."""
         now, cached = self._clock.now(), self._cached
         if cached is not None and timedelta(0) <= now - cached.at < FRESH_FOR:
             return cached
         pair = load_active_models(self._database, self._model_store)
         with self._database.read() as conn:
-            on = store.listing_days.newest(conn)
-            if pair is None or on is None:
+            days = store.listing_days.newest_days(conn, DAYS)
+            if pair is None or not days:
                 return None
-            pool = load_pool(conn, pair.encoder, on, DAYS - 1)
+            pool = load_pool(conn, pair.encoder, days[0], (days[0] - days[-1]).days)
         pool = pool.select(slice(max(len(pool) - MOST_PAPERS, 0), None))
-        self._cached = _Newest(on, pair.encoder, pool, now)
+        if not len(pool):
+            return None
+        listed = tuple(sorted({paper.listed_on for paper in pool.papers}))
+        self._cached = _Newest(listed, pair.encoder, pool, now)
         return self._cached

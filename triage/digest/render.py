@@ -32,7 +32,7 @@ from triage.domain.records import (
     RenderedNote,
     Slate,
 )
-from triage.domain.vote_words import VOTE_WORDS
+from triage.domain.vote_texts import VOTE_WORDS
 from triage.errors import MessageError
 from triage.resources import templates_dir
 

@@ -42,6 +42,8 @@ CATEGORIES: Final = tuple(
 """All categories, without the archives that have several."""
 
 _BY_FOLDED: Final = {name.casefold(): name for name in (*ARCHIVES, *CATEGORIES)}
+_LETTERS: Final = re.compile(r"[^a-z]")
+_BY_LETTERS: Final = {_LETTERS.sub("", folded): name for folded, name in _BY_FOLDED.items()}
 _TWO_CAPITALS: Final = re.compile(r"\.[A-Z]{2}\Z")
 _N_NEAREST: Final = 3
 
@@ -66,7 +68,7 @@ def check_chosen(names: Iterable[str], place: str) -> None:
         ConfigError: one of them is not; the message has the nearest ones.
     """
     for name in names:
-        if name not in _BY_FOLDED.values():
+        if not is_known(name):
             raise ConfigError(f"{place}: {_refusal(name)}")
 
 
@@ -74,7 +76,8 @@ def check(name: str) -> str:
     """Return a category that a subscriber chooses: of arXiv in its spelling, or of another source.
 
     Other sources have subjects (`neuroscience`) and tags (`node.js`). A name is taken for one of
-    arXiv if it ends as in `cs.XX`, or if it has a dot or hyphen and begins nearly like one.
+    arXiv if it ends as in `cs.XX`, if it has a dot or hyphen and begins nearly like one, or if only
+    these are missing, as in `csLG`.
 
     Raises:
         ConfigError: it is taken for one of arXiv, which has none of this name.
@@ -84,20 +87,46 @@ def check(name: str) -> str:
     is_near = difflib.get_close_matches(archive, ARCHIVES, n=1, cutoff=0.75)
     if folded in _BY_FOLDED:
         return _BY_FOLDED[folded]
-    if _TWO_CAPITALS.search(name) or (is_near and (dot or "-" in archive)):
+    is_run_together = _LETTERS.sub("", folded) in _BY_LETTERS
+    if _TWO_CAPITALS.search(name) or is_run_together or (is_near and (dot or "-" in archive)):
         raise ConfigError(_refusal(name))
     return name
 
 
-def _refusal(name: str) -> str:
+def is_known(name: str) -> bool:
+    """Return whether this is a category or an archive of arXiv in its own spelling."""
+    return _BY_FOLDED.get(name.casefold()) == name
+
+
+def describe_nearest(name: str) -> str:
+    """Return a hint for somebody who wrote this: the nearest categories of arXiv, or the form."""
     near = ", ".join(_nearest(name.casefold()))
-    hint = f"did you mean {near}?" if near else "write one as in cs.CL, hep-th or math"
-    return f"{name[:60]!r} is not one of arXiv's categories: {hint}"
+    return f"did you mean {near}?" if near else "write one as in cs.CL, hep-th or math"
+
+
+def _refusal(name: str) -> str:
+    return f"{name[:60]!r} is not one of arXiv's categories: {describe_nearest(name)}"
 
 
 def _nearest(folded: str) -> list[str]:
-    """Return the most similar names: first those with the same last part (`cs.ML`: stat.ML)."""
-    _, dot, part = folded.partition(".")
-    same = [name for key, name in _BY_FOLDED.items() if dot and key.endswith(f".{part}")]
-    similar = difflib.get_close_matches(folded, _BY_FOLDED, n=_N_NEAREST, cutoff=0.5)
-    return list(dict.fromkeys([*same, *(_BY_FOLDED[each] for each in similar)]))[:_N_NEAREST]
+    """Return the most similar names, best first.
+
+    These are the name with the same letters (`cslg`: cs.LG), then those with the same last part
+    (`cs.ML`: stat.ML), then those of the same archive (`cs.LC`: cs.CL, cs.LO), then all others.
+    """
+    letters = [name for key, name in _BY_LETTERS.items() if key == _LETTERS.sub("", folded)]
+    archive, _, part = folded.rpartition(".")
+    same = [name for key, name in _BY_FOLDED.items() if part and key.endswith(f".{part}")]
+    own = [each.casefold() for each in _PARTS.get(archive, "").split()]
+    own.sort(key=lambda each: _similarity(each, part), reverse=True)
+    within = [_BY_FOLDED[f"{archive}.{each}"] for each in own[:_N_NEAREST]] if part else []
+    cutoff = 0.5 if "." in folded or "-" in folded else 0.75
+    similar = difflib.get_close_matches(folded, _BY_FOLDED, n=_N_NEAREST, cutoff=cutoff)
+    others = [_BY_FOLDED[each] for each in similar]
+    return list(dict.fromkeys([*letters, *same, *within, *others]))[:_N_NEAREST]
+
+
+def _similarity(one: str, other: str) -> tuple[bool, bool, float, str]:
+    """Return what orders last parts: swapped letters first, then the same first letter."""
+    ratio = difflib.SequenceMatcher(None, one, other).ratio()
+    return sorted(one) == sorted(other), one[:1] == other[:1], ratio, one

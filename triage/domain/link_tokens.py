@@ -42,7 +42,7 @@ _TOKEN = re.compile(
 )
 # Matches more than tokens: damaged, percent-encoded and cut ones must not reach a log either.
 _REDACTED = re.compile(
-    r"(?<=/[pvuclf]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}"
+    r"(?<=/[pvuclfd]/)[^\s\"'<>]+|v1(?:\.|%(?:25)*2e)[\w.%~-]{8,}"
     r"|(?:(?<=[+])|(?<=%2b))[buv][a-z2-7]{30,}(?=@)|v[a-z2-7]{42}",
     re.IGNORECASE,
 )
@@ -62,6 +62,7 @@ class Purpose(StrEnum):
     FORM = "preferences"
     BOUNCE = "bounce"
     FEED = "feed"
+    DIGEST = "digest"
 
 
 # Tokens for other purposes have no end.
@@ -70,6 +71,7 @@ LIFETIMES: dict[Purpose, timedelta] = {
     Purpose.CONFIRM: timedelta(days=7),
     Purpose.LOGIN: timedelta(minutes=15),
     Purpose.FORM: timedelta(hours=1),
+    Purpose.DIGEST: timedelta(days=180),
 }
 
 _PURPOSES = tuple(Purpose)

@@ -147,8 +147,8 @@ def _of_text(text: str) -> Iterator[Link]:
     for pattern, instead in _BREAKS:
         text = pattern.sub(instead, text)
     for found in _ADDRESS.finditer(text):
-        # The rest of the address was cut off.
-        if text[found.end() :].startswith("…"):
+        # The rest of the address was cut off, or nobody would write it.
+        if text.startswith("…", found.end()) or len(found[0]) > _LONGEST:
             continue
         address = _without_punctuation(found[0])
         if address.startswith("10."):
@@ -179,9 +179,8 @@ def _public_host(address: str) -> str:
     except ValueError:
         return ""
     host = (parts.hostname or "").lower()
-    is_safe = len(address) <= _LONGEST and "@" not in parts.netloc
     is_public = _HOST.fullmatch(host) and host.rpartition(".")[2] not in _PRIVATE
-    return host.removeprefix("www.") if is_safe and is_public else ""
+    return host.removeprefix("www.") if is_public and "@" not in parts.netloc else ""
 
 
 def _classify(address: str, host: str) -> Link | None:

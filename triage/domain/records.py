@@ -447,8 +447,9 @@ class PaperLinks:
 class DigestLinks:
     """All links of a digest; `papers[i]` belongs to impression i.
 
-    `revised` and `recap` are the upstream pages of the slate's papers of these names. Without web
-    pages, `unsubscribe` writes a mail, too, and `preferences` and `home` are "".
+    `revised` and `recap` are the upstream pages of the slate's papers of these names. `vote_page`
+    has buttons for all papers. Without web pages, `unsubscribe` writes a mail, too, and
+    `preferences`, `home` and `vote_page` are "".
     """
 
     papers: tuple[PaperLinks, ...]
@@ -458,6 +459,7 @@ class DigestLinks:
     home: str
     revised: tuple[str, ...] = ()
     recap: tuple[str, ...] = ()
+    vote_page: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Find in the database which jobs are due, and do them.
 
-    every minute:   fetch sources that may have news → queue the digests that are due → send
+    every minute:   fetch sources that may have news → encode new papers → queue due digests → send
     once a day:     train, back up and more (in another thread, so that digests do not wait)
 
 No state is kept in memory between two ticks: after a downtime, the first tick does what was missed.
@@ -24,7 +24,7 @@ from triage.domain import digest_calendar
 from triage.domain.announcement_calendar import arxiv_today
 from triage.domain.protocols import Clock, Source
 from triage.domain.records import Subscriber, SubscriberState, Verdict
-from triage.errors import NotFound, TriageError
+from triage.errors import DatabaseError, NotFound, TriageError
 from triage.papers.ingest import fetch
 from triage.store import Database
 
@@ -82,6 +82,7 @@ class Schedule:
         awaited: the sources for whose day digests wait, each with the number of days by which
             that day is before the date of the digest.
         owner: the name of this process in leases.
+        encode: computes the vectors of new papers, so that the pages show them before the night.
         is_gone: returns whether the owner of a lease is known to have died.
         distrust: returns why the clock cannot be believed yet; "" if it can be.
     """
@@ -96,6 +97,7 @@ class Schedule:
     awaited: Mapping[str, int]
     jobs: Sequence[Job]
     owner: str
+    encode: Callable[[], object] = lambda: None
     is_gone: Callable[[str], bool] = lambda _: False
     distrust: Callable[[], str] = lambda: ""
 
@@ -109,6 +111,7 @@ class Schedule:
         self._set_days_aside()
         self._fetch()
         self._fetch_named()
+        self._encode()
         if not self._take_lease("digests", LEASE):
             return
         if why := self.outbox.check():
@@ -201,6 +204,15 @@ class Schedule:
             return
         if problems := self.fetch_named():
             self.database.execute(store.jobs.note_done, NAMED_FAILED, now, "; ".join(problems))
+
+    def _encode(self) -> None:
+        try:
+            self.encode()
+        except DatabaseError:
+            raise
+        except Exception:
+            # The digests encode again, and say what is wrong if they cannot be made.
+            log.exception("papers not encoded")
 
     def _fetch_interval(self, source: str, today: date) -> timedelta:
         days_behind = self.awaited.get(source)

@@ -50,7 +50,10 @@ _COLUMNS = tuple(collections.c[name] for name in Collection.__dataclass_fields__
 
 
 def of(conn: Connection, subscriber_id: int) -> list[tuple[Collection, int]]:
-    """Return a subscriber's collections and how many papers each has: the default, then by name."""
+    """Return a subscriber's collections and how many papers each has.
+
+    The default comes first, then the others by name, and saved searches last.
+    """
     n_papers = func.count(func.distinct(WORK))
     query = (
         select(*_COLUMNS, n_papers)
@@ -60,7 +63,10 @@ def of(conn: Connection, subscriber_id: int) -> list[tuple[Collection, int]]:
         .group_by(*_COLUMNS)
     )
     found = [(Collection(*row[:-1]), row[-1]) for row in conn.execute(query)]
-    return sorted(found, key=lambda pair: (not pair[0].is_default, pair[0].name.casefold()))
+    return sorted(
+        found,
+        key=lambda pair: (not pair[0].is_default, bool(pair[0].query), pair[0].name.casefold()),
+    )
 
 
 def find(conn: Connection, subscriber_id: int, id: int) -> Collection | None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, tuple_, update
 
 from triage.domain.chunks import group
 from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
@@ -125,6 +125,17 @@ def votes(
     return tuple(reversed(last.values()))
 
 
+def n_votes(conn: Connection) -> dict[int, int]:
+    """Return by subscriber id on how many works they have a vote that counts."""
+    query = (
+        select(events.c.subscriber_id, func.count(WORK.distinct()))
+        .select_from(_OF_WORK)
+        .where(events.c.origin == Origin.PERSON)
+        .group_by(events.c.subscriber_id)
+    )
+    return {row[0]: row[1] for row in conn.execute(query)}
+
+
 def all_votes(
     conn: Connection, until: datetime | None = None, *, elsewhere: bool = False
 ) -> list[tuple[int, int, EventKind]]:
@@ -204,6 +215,17 @@ def forget_saves(conn: Connection, subscriber_id: int, paper_ids: Iterable[int])
     for some in split_values(works):
         same = select(papers.c.id).where(papers.c.id.in_(some) | papers.c.merged_into.in_(some))
         conn.execute(saves.where(events.c.paper_id.in_(same)))
+
+
+def forget_by_link(
+    conn: Connection, slate_id: int, paper_id: int, since: datetime
+) -> set[EventKind]:
+    """Delete the votes on a paper through links of a digest since then; return their kinds."""
+    query = select(*events.c["id", "kind", "evidence"]).where(events.c.recorded_at >= since)
+    rows = conn.execute(query.filter_by(slate_id=slate_id, paper_id=paper_id))
+    gone = {row.id: EventKind(row.kind) for row in rows if row.evidence.get("method") == "page"}
+    conn.execute(delete(events).where(events.c.id.in_(gone)))
+    return set(gone.values())
 
 
 def find_liked_by(conn: Connection, subscriber_id: int, method: str) -> set[int]:

@@ -28,6 +28,12 @@ def newest(conn: Connection) -> date | None:
     return found
 
 
+def newest_days(conn: Connection, n: int) -> list[date]:
+    """Return the `n` newest days that have papers, newest first; fewer if there are fewer."""
+    days = select(papers.c.listed_on).where(LISTED).distinct()
+    return list(conn.scalars(days.order_by(papers.c.listed_on.desc()).limit(n)))
+
+
 def around(conn: Connection, on: date) -> Row[Any, Any]:
     """Return the nearest days with papers `before` and `after` a day; None if there is none."""
     before = select(func.max(papers.c.listed_on)).where(LISTED, papers.c.listed_on < on)

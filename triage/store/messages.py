@@ -34,6 +34,11 @@ from triage.store.tables import message_bodies, messages, slates, subscribers, s
 
 DIGEST = "digest"
 """The kind of a message with a slate."""
+RESEND = "resend-"
+"""How the kind of a digest that is sent once more begins; the date of the digest follows.
+
+It has no slate of its own, so the first message alone counts in the balance of its date.
+"""
 
 NEXT_STATES: dict[MessageState, frozenset[MessageState]] = {
     MessageState(state): frozenset(map(MessageState, following.split()))
@@ -89,7 +94,8 @@ class StoredMessage:
     last_reply: str
 
 
-_IS_DIGEST = messages.c.kind == DIGEST
+_IS_RESEND = messages.c.kind.startswith(RESEND)
+_IS_DIGEST = or_(messages.c.kind == DIGEST, _IS_RESEND)
 _OWN = subscribers.c.id == messages.c.subscriber_id
 _PUBLIC_ID = select(subscribers.c.public_id).where(_OWN).label("subscriber_public_id")
 _COLUMNS = [messages.c.get(name, _PUBLIC_ID) for name in StoredMessage.__dataclass_fields__]
@@ -138,10 +144,19 @@ def queue_once(
 
 
 def add_note(
-    conn: Connection, subscriber: Subscriber, kind: str, message: OutgoingMessage, at: datetime
+    conn: Connection,
+    subscriber: Subscriber,
+    kind: str,
+    message: OutgoingMessage,
+    at: datetime,
+    on: date | None = None,
 ) -> bool:
-    """Put a mail that is no digest into the outbox; False if that day has one of its kind."""
-    of_day = {"subscriber_id": subscriber.id, "on": at.date(), "kind": kind}
+    """Put a mail without a slate into the outbox; False if that day has one of its kind.
+
+    Args:
+        on: the day; None for that of `at` in UTC.
+    """
+    of_day = {"subscriber_id": subscriber.id, "on": on or at.date(), "kind": kind}
     if conn.scalar(select(messages.c.id).filter_by(**of_day)) is not None:
         return False
     _add(conn, message, of_day | {"created_at": at, "updated_at": at})
@@ -388,6 +403,12 @@ def listing(
     if states:
         query = query.where(messages.c.state.in_(list(states)))
     return [dict(row._mapping) for row in conn.execute(query)]
+
+
+def n_resent(conn: Connection) -> int:
+    """Return how many digests were sent once more because somebody asked."""
+    sent = select(func.count()).where(_IS_RESEND, messages.c.state == MessageState.SENT)
+    return int(conn.scalar(sent) or 0)
 
 
 def sent_at(conn: Connection, slate_id: int) -> datetime | None:

@@ -147,6 +147,12 @@ def load(conn: Connection, ids: Collection[int]) -> dict[int, Paper]:
     }
 
 
+def withdrawn(conn: Connection, ids: Collection[int]) -> set[int]:
+    """Return those of `ids` that were withdrawn."""
+    query = select(papers.c.id).where(papers.c.withdrawn_at.is_not(None))
+    return {row.id for row in rows_in(conn, query, papers.c.id, ids)}
+
+
 def listed_between(conn: Connection, first: date, last: date) -> list[Paper]:
     """Return the papers listed from `first` to `last`, both included, that are not withdrawn.
 
@@ -300,11 +306,14 @@ def keys_of(conn: Connection, works: Collection[int]) -> dict[int, tuple[Key, ..
 
 
 def dois(conn: Connection, ids: Collection[int]) -> dict[int, str]:
-    """Return the first DOI of each of these works; works without a DOI are left out."""
+    """Return the first DOI of each of these works; works without a DOI are left out.
+
+    arXiv's own DOIs do not count, since they say no more than its ids.
+    """
     query = (
         select(WORK, func.min(paper_ids.c.value))
         .join(papers, papers.c.id == paper_ids.c.paper_id)
-        .where(paper_ids.c.scheme == "doi")
+        .where(paper_ids.c.scheme == "doi", paper_ids.c.value.not_like("10.48550/arxiv.%"))
         .group_by(WORK)
     )
     return dict(iter(rows_in(conn, query, WORK, ids)))

@@ -100,6 +100,13 @@ def find_matching(conn: Connection, wanted: MatchTerms, filters: Filters, n: int
     return list(conn.scalars(_matching(conn, wanted, filters).limit(n)))
 
 
+def has_category(conn: Connection, name: str) -> bool:
+    """Return whether a paper has exactly this category; it looks at a few that have its words."""
+    ids = find_matching(conn, MatchTerms(), Filters(categories=(name,)), 50)
+    found = conn.scalars(select(papers.c.categories).where(papers.c.id.in_(ids)))
+    return any(name in categories for categories in found)
+
+
 def best(
     conn: Connection, wanted: MatchTerms, filters: Filters, n: int, at_most: int | None
 ) -> list[int]:

@@ -54,9 +54,9 @@ def unanswered(conn: Connection, limit: int) -> list[StoredRequest]:
     return [StoredRequest(**row._mapping) for row in conn.execute(query.limit(limit))]
 
 
-def n_unanswered(conn: Connection, **column: str) -> int:
-    """Return how many requests wait for their mail, all or those of one network."""
-    return _count(conn, column, _column.answered_at.is_(None))
+def n_unanswered(conn: Connection) -> int:
+    """Return how many requests wait for their mail."""
+    return _count(conn, {}, _column.answered_at.is_(None))
 
 
 def n_answered(conn: Connection, since: datetime, kinds: Sequence[str], **column: str) -> int:

@@ -132,11 +132,13 @@ def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
     return slate_id
 
 
-def _impressions(conn: Connection, slate_id: int) -> tuple[Impression, ...]:
-    query = select(impressions).filter_by(slate_id=slate_id).where(~_IS_RECAP)
-    rows = conn.execute(query.order_by(impressions.c.position)).all()
+def _papers_of(conn: Connection, slate_id: int) -> tuple[tuple[Impression, ...], tuple[Paper, ...]]:
+    """Return the impressions of a slate, and the papers of its recap."""
+    query = select(impressions).filter_by(slate_id=slate_id).order_by(impressions.c.position)
+    rows = conn.execute(query).all()
     papers = papers_store.load(conn, [row.paper_id for row in rows])
-    return tuple(_impression(row, papers[row.paper_id]) for row in rows)
+    shown = tuple(_impression(row, papers[row.paper_id]) for row in rows if row.policy != RECAP)
+    return shown, tuple(papers[row.paper_id] for row in rows if row.policy == RECAP)
 
 
 def _impression(row: Row[Any], paper: Paper) -> Impression:
@@ -157,13 +159,24 @@ def _reasons(stored: list[list[str]]) -> tuple[Reason, ...]:
 
 
 def by_day(conn: Connection, subscriber_id: int, on: date) -> Slate | None:
-    query = select(slates).where(slates.c.subscriber_id == subscriber_id, slates.c.on == on)
-    row = conn.execute(query).one_or_none()
-    subscriber = subscribers_store.by_id(conn, subscriber_id)
+    return _load(conn, (slates.c.subscriber_id == subscriber_id) & (slates.c.on == on))
+
+
+def of_link(conn: Connection, public_id: str, subscriber_public_id: str) -> Slate | None:
+    """Return the slate of that subscriber that a link names; None if there is none."""
+    owner = select(subscribers.c.id).where(subscribers.c.public_id == subscriber_public_id)
+    is_meant = slates.c.public_id == public_id
+    return _load(conn, is_meant & (slates.c.subscriber_id == owner.scalar_subquery()))
+
+
+def _load(conn: Connection, is_meant: ColumnElement[bool]) -> Slate | None:
+    row = conn.execute(select(slates).where(is_meant)).one_or_none()
+    subscriber = subscribers_store.by_id(conn, row.subscriber_id) if row else None
     if row is None or subscriber is None:
         return None
     fields = {name: getattr(row, name) for name in _OF_SLATE}
-    return Slate(**fields, subscriber=subscriber, impressions=_impressions(conn, row.id))
+    shown, recap = _papers_of(conn, row.id)
+    return Slate(**fields, subscriber=subscriber, impressions=shown, recap=recap)
 
 
 def shown_at(

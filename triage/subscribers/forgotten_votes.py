@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from triage import store
+from triage.domain.digest_calendar import zone_or_utc
 from triage.domain.protocols import Clock
 from triage.domain.records import Subscriber
 from triage.store import Connection, Database
@@ -27,9 +28,12 @@ def forget(db: Database, clock: Clock, subscriber: Subscriber) -> int:
 
 
 def can_restore_until(conn: Connection, clock: Clock, subscriber: Subscriber) -> datetime | None:
-    """Return until when forgotten votes can be brought back; None if there are none."""
+    """Return until when forgotten votes can be brought back, in the subscriber's time zone.
+
+    None if there are none.
+    """
     at = store.forgotten_votes.forgotten_at(conn, subscriber.id, clock.now() - KEPT)
-    return at and at + KEPT
+    return at and (at + KEPT).astimezone(zone_or_utc(subscriber.zone))
 
 
 def restore(db: Database, clock: Clock, subscriber: Subscriber) -> bool:

@@ -1,8 +1,10 @@
 """Estimates whether a person or a mail scanner cast a vote.
 
 Following a link is no vote; only the button is. Some scanners press buttons, too: immediately, soon
-after delivery, and on every link of a digest, with opposite votes. People sometimes do one of
-these, so only opposite votes are enough on their own.
+after delivery, and on every link of a digest or every button of a page, with opposite votes. People
+sometimes do one of these, so only several papers with opposite votes are enough on their own, and
+several changed votes. People also vote on ten papers of a page in half a minute, so the number of
+votes is no sign.
 """
 
 from __future__ import annotations
@@ -21,10 +23,13 @@ def trust(evidence: Mapping[str, Any]) -> float:
     """Return the trust in a vote, in [0, 1]; missing evidence does not lower it.
 
     Args:
-        evidence: `on_page_s` seconds from page to button, None without a page; `since_sent_s`
+        evidence: `on_page_s` seconds from page to button, on one page since its first button,
+            None without a page; `since_sent_s`
             seconds since the digest was sent, None before; `links_opened` different links of the
             digest in the minute before; `papers_contradicted` papers with opposite votes among
-            them; `agent`; `same_origin` and `user_gesture` from the browser (W3C Fetch Metadata,
+            them; `votes_changed` how often another button of the same paper was pressed in the ten
+            minutes before, at most twice for a paper, less one for every six papers with votes;
+            `agent`; `same_origin` and `user_gesture` from the browser (W3C Fetch Metadata,
             Sec-Fetch-Site and Sec-Fetch-User).
     """
     doubts = 0
@@ -38,7 +43,7 @@ def trust(evidence: Mapping[str, Any]) -> float:
         doubts += 40 if since_sent_s < 10 else 20
     if evidence.get("links_opened", 0) >= MANY_LINKS:
         doubts += 50 if evidence["links_opened"] >= MOST_LINKS else 20
-    doubts += (0, 10, 40, 60)[min(evidence.get("papers_contradicted", 0), 3)]
+    doubts += (0, 10, 40, 60)[min(_contradictions(evidence), 3)]
     if evidence.get("same_origin") and not evidence.get("user_gesture"):
         # A script pressed the button: a browser that sends one header sends both for a person.
         doubts += 40
@@ -48,7 +53,10 @@ def trust(evidence: Mapping[str, Any]) -> float:
 
 
 def is_burst(evidence: Mapping[str, Any]) -> bool:
-    """Return whether the votes of the minute before are suspect, too, for the many links opened."""
+    """Return whether the votes shortly before are suspect, too, as those of one machine."""
     n_opened: int = evidence.get("links_opened", 0)
-    n_contradicted: int = evidence.get("papers_contradicted", 0)
-    return n_opened >= MANY_LINKS or n_contradicted > 1
+    return n_opened >= MANY_LINKS or _contradictions(evidence) > 1
+
+
+def _contradictions(evidence: Mapping[str, Any]) -> int:
+    return max(int(evidence.get(name, 0)) for name in ("papers_contradicted", "votes_changed"))

@@ -11,10 +11,10 @@ nothing else is sent.
 
 from __future__ import annotations
 
-import ipaddress
+import hashlib
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, astuple, dataclass, replace
+from dataclasses import KW_ONLY, astuple, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -30,6 +30,7 @@ from triage.errors import ConfigError, MessageError, NotFound, TokenError, Token
 from triage.store import Connection, Database
 from triage.store.signups import StoredRequest
 from triage.subscribers import data_export, forgotten_votes, subscriptions
+from triage.subscribers.network_limit import TRUSTED, Limit, Network, NetworkLimit
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import fingerprint
 
@@ -38,17 +39,16 @@ log = structlog.get_logger()
 CONFIRM_WITHIN = timedelta(days=7)
 KEPT = timedelta(days=31)
 MOST_WAITING = 5_000
-MOST_WAITING_OF_NETWORK = 20
 AT_ONCE = 200
 
 _HOUR, _DAY, _MONTH = timedelta(hours=1), timedelta(days=1), timedelta(days=30)
+_OF_NETWORK = (Limit(15, _HOUR, "an hour"), Limit(30, _DAY, "a day"))
 # https://www.spamhaus.org/resource-hub/bulk-email/: who mails strangers on request is asked to
 # limit how often, by address, by who asks, by receiver, and in all, which is what most meet first
 # under attack.
 _LIMITS: tuple[tuple[str, timedelta, int], ...] = (
     ("", _HOUR, 200),
-    ("network", _HOUR, 5),
-    ("network", _DAY, 20),
+    *(("network", each.span, each.most) for each in _OF_NETWORK),
     ("domain", _HOUR, 50),
 )
 _CONFIRMATIONS = ((_DAY, 1), (_MONTH, 3))
@@ -57,6 +57,13 @@ FORM = ("interests", "categories", "zone", "hour")
 _LIKES = "likes"
 _NAMES = "names"
 _LOGINS = ((_HOUR, 3), (_DAY, 10))
+
+
+def new_network_limit(trusted: Sequence[Network] = ()) -> NetworkLimit:
+    """Return the limit of requests for mail; `trusted` networks have none."""
+    # The answers, for which the same limits hold, come a little later.
+    limits = [each._replace(span=each.span + timedelta(minutes=1)) for each in _OF_NETWORK]
+    return NetworkLimit(*limits, trusted=trusted)
 
 
 class Kind(StrEnum):
@@ -99,6 +106,8 @@ class Signup:
     Attributes:
         compose: makes the mail that answers.
         address_hash: the name under which an address is suppressed.
+        network_limit: says who asks too often. The same limits hold for the answers, silently:
+            there may be several processes that take requests.
     """
 
     database: Database
@@ -107,6 +116,7 @@ class Signup:
     compose: Compose
     _: KW_ONLY
     address_hash: Callable[[str], str]
+    network_limit: NetworkLimit = field(default_factory=new_network_limit)
 
     # -- what a page stores --------------------------------------------------------------------
 
@@ -126,6 +136,7 @@ class Signup:
 
         Raises:
             ConfigError: the address or a preference cannot be.
+            TooManyRequests: the network of `peer` has to wait.
         """
         checked = subscriptions.new_subscriber(email, preferences)
         details = {name: getattr(checked, name) for name in FORM} | {_LIKES: list(likes)}
@@ -137,21 +148,20 @@ class Signup:
 
         Raises:
             ConfigError: that is no mail address.
+            TooManyRequests: the network of `peer` has to wait.
         """
-        kept, code = secrets.token_urlsafe(24), f"{secrets.randbelow(10**6):06d}"
+        kept = secrets.token_urlsafe(24)
+        code = login_code(kept)
         address = subscriptions.normal_address(email)
         self._ask(Kind.LOGIN, address, peer, binding=fingerprint(kept), code=code)
         return kept, code
 
     def _ask(self, kind: Kind, email: str, peer: str, **fields: Any) -> None:
-        ask = self._new_ask(kind, email, network(peer), **fields)
+        self.network_limit.count(peer, self.clock.now())
+        ask = self._new_ask(kind, email, self.network_limit.name(peer), **fields)
         with self.database.write() as conn:
-            # Under attack there is more to answer than may be: it never grows without end, and
-            # one network cannot fill it alone. Its own share is looked at only while there is room.
-            if store.signups.n_unanswered(conn) >= MOST_WAITING:
-                return
-            from_there = store.signups.n_unanswered(conn, network=ask["network"])
-            if from_there < MOST_WAITING_OF_NETWORK:
+            # Under attack there is more to answer than may be: it never grows without end.
+            if store.signups.n_unanswered(conn) < MOST_WAITING:
                 store.signups.add(conn, **ask)
 
     def _new_ask(self, kind: Kind, email: str, network: str, **fields: Any) -> dict[str, Any]:
@@ -236,6 +246,8 @@ class Signup:
         ):
             return True
         for column, span, most in _LIMITS:
+            if column == "network" and ask.network == TRUSTED:
+                continue
             same = {column: str(getattr(ask, column))} if column else {}
             if n_answered(conn, now - span, _ASKED, **same) > most:
                 return True
@@ -343,6 +355,16 @@ def _wished(ask: StoredRequest) -> Subscriber:
     return subscriptions.new_subscriber(ask.email, SubscriberPreferences(**chosen))
 
 
+def login_code(cookie: str) -> str:
+    """Return the six digits for a login with another browser.
+
+    They follow from the cookie of the browser that requested the login, so that this browser can
+    show them again; the cookie does not follow from them.
+    """
+    number = int.from_bytes(hashlib.sha256(f"login code {cookie}".encode()).digest())
+    return f"{number % 10**6:06d}"
+
+
 def mailbox(email: str) -> str:
     """Return one form for all spellings of a mailbox, for limits and never for sending.
 
@@ -353,15 +375,3 @@ def mailbox(email: str) -> str:
     if domain in {"gmail.com", "googlemail.com"}:
         local, domain = local.replace(".", ""), "gmail.com"
     return f"{local}@{domain}"
-
-
-def network(peer: str) -> str:
-    """Return the /24 or /48 network of an IP address; its users count as one."""
-    try:
-        address = ipaddress.ip_address(peer)
-    except ValueError:
-        return "unknown"
-    if address.version == 6 and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    bits = 24 if address.version == 4 else 48
-    return str(ipaddress.ip_network((address, bits), strict=False))

@@ -14,6 +14,7 @@ from triage.domain.digest_calendar import zone_or_utc
 from triage.domain.mail_addresses import why_unmailable
 from triage.domain.protocols import Clock, PaperLookup
 from triage.domain.records import EventKind, Subscriber, SubscriberState
+from triage.domain.source_records import NamedPaper
 from triage.errors import ConfigError, NotFound
 from triage.store import Connection, Database
 from triage.subscribers import named_papers
@@ -66,12 +67,7 @@ def add(
     with db.read() as conn:
         is_known = store.subscribers.by_email_key(conn, key) is not None
         unstored = [like for like in likes if store.papers.resolve(conn, like) is None]
-    schemes = named_papers.find_schemes(lookups)
-    names = {
-        like: name
-        for like in unstored
-        if (name := named_papers.read_name(like)) and name.scheme in schemes
-    }
+    names = _names_of(unstored, lookups)
     looked_up = named_papers.LookupReport()
     if not is_known and len(names) == len(unstored):
         looked_up = named_papers.look_up(db, lookups, clock, list(names.values()))
@@ -83,13 +79,7 @@ def add(
         _refuse_suppressed(conn, subscriber.email, address_hash)
         papers = {like: store.papers.resolve(conn, like) for like in likes}
         unstored = [like for like, id in papers.items() if id is None]
-        missing = [like for like in unstored if like not in names]
-        if missing:
-            raise NotFound(
-                f"no paper {missing[0][:80]!r}"
-                + (f" and {len(missing) - 1} more of the likes" if missing[1:] else "")
-                + ": import the papers first (`triage papers import`), or leave these likes out"
-            )
+        _refuse_unknown([like for like in unstored if like not in names])
         added = store.subscribers.add(conn, subscriber, email_key=key, consent=consent, at=now)
         add_first_likes(conn, added.id, [id for id in papers.values() if id is not None], now)
         waiting = list({names[like].key: names[like] for like in unstored}.values())
@@ -97,6 +87,48 @@ def add(
         store.named_papers.mark_asked(conn, looked_up.answered, now)
     lines = named_papers.describe_waiting(waiting, lookups, looked_up.answered)
     return AddResult(added, True, len(waiting), (*looked_up.problems, *lines))
+
+
+def would_add(
+    db: Database,
+    email: str,
+    preferences: SubscriberPreferences = DEFAULTS,
+    *,
+    likes: Sequence[str] = (),
+    lookups: Sequence[PaperLookup] = (),
+    address_hash: Callable[[str], str] | None = None,
+) -> bool:
+    """Tell whether `add` would add somebody; store nothing and ask nobody for papers.
+
+    Raises:
+        ConfigError, NotFound: as `add`.
+    """
+    subscriber = new_subscriber(email, preferences)
+    with db.read() as conn:
+        key = store.subscribers.email_key(subscriber.email)
+        if store.subscribers.by_email_key(conn, key) is not None:
+            return False
+        _refuse_suppressed(conn, subscriber.email, address_hash)
+        unstored = [like for like in likes if store.papers.resolve(conn, like) is None]
+    names = _names_of(unstored, lookups)
+    _refuse_unknown([like for like in unstored if like not in names])
+    return True
+
+
+def _names_of(likes: Sequence[str], lookups: Sequence[PaperLookup]) -> dict[str, NamedPaper]:
+    """Return the names of those liked papers that a service can be asked for."""
+    schemes = named_papers.find_schemes(lookups)
+    named = {like: named_papers.read_name(like) for like in likes}
+    return {like: name for like, name in named.items() if name and name.scheme in schemes}
+
+
+def _refuse_unknown(likes: Sequence[str]) -> None:
+    if likes:
+        raise NotFound(
+            f"no paper {likes[0][:80]!r}"
+            + (f" and {len(likes) - 1} more of the likes" if likes[1:] else "")
+            + ": import the papers first (`triage papers import`), or leave these likes out"
+        )
 
 
 def add_first_likes(

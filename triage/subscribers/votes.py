@@ -20,12 +20,12 @@ from triage import store
 from triage.domain.chunks import TimedChunks
 from triage.domain.link_tokens import Claims
 from triage.domain.protocols import Clock
-from triage.domain.records import EventKind, Impression, Origin, Subscriber
+from triage.domain.records import EventKind, Impression, Origin, Slate, Subscriber
 from triage.errors import NotFound
 from triage.store import Connection, Database
 from triage.subscribers.scanner_detection import BELIEVED, is_burst, trust
 
-BURST = timedelta(seconds=60)
+BURST = timedelta(minutes=10)
 _READ_AT_ONCE = 5000
 _BLOCK_S = 0.025
 _NO_SUBSCRIBER = "no such subscriber; `triage subscriber add` first"
@@ -58,6 +58,18 @@ class ImportedVotes:
     bad: tuple[BadRow, ...]
 
 
+def find_digest(db: Database, claims: Claims) -> Slate:
+    """Return the digest that a link names.
+
+    Raises:
+        NotFound: it is not stored.
+    """
+    slate = db.fetch(store.slates.of_link, claims.slate, claims.subscriber)
+    if slate is None:
+        raise NotFound("the digest with this link is no longer stored")
+    return slate
+
+
 def find_impression(db: Database, claims: Claims) -> Impression:
     """Return the impression that a link names.
 
@@ -80,7 +92,7 @@ def record_vote(
     """Store the vote of a link durably.
 
     A vote that a scanner seems to have cast does not count, unless `believe` accepts it later. If
-    there are signs of a burst, neither do the votes on the same digest in the minute before.
+    there are signs of a burst, neither do the votes on the same digest in the time BURST before.
 
     Args:
         evidence: for `scanner_detection.trust`; `since_sent_s` and `trust` are added.
@@ -116,6 +128,25 @@ def record_vote(
             saved = store.events.mark_suspected(conn, digest.slate_id, since)
             store.collections.take_out(conn, digest.subscriber_id, saved, since=since)
     return VoteResult(impression, claims.action, stored=stored)
+
+
+def undo_votes(db: Database, claims: Claims, since: datetime) -> Impression:
+    """Delete the votes on the paper of a link that came through links since then.
+
+    An earlier vote on the paper counts again. A paper that they saved is no longer saved.
+
+    Raises:
+        NotFound: see `find_impression`.
+    """
+    impression = find_impression(db, claims)
+    with db.write() as conn:
+        digest = store.slates.find_delivery(conn, claims.slate, claims.subscriber)
+        if digest is not None:
+            id = impression.paper.id
+            gone = store.events.forget_by_link(conn, digest.slate_id, id, since)
+            if EventKind.SAVE in gone:
+                store.collections.take_out(conn, digest.subscriber_id, [id], since=since)
+    return impression
 
 
 def record_mailed_vote(
@@ -190,7 +221,7 @@ def believe(db: Database, subscriber: Subscriber) -> int:
         trusted = store.events.mark_trusted(conn, subscriber.id)
         for vote in trusted:
             if vote.kind is EventKind.SAVE:
-                _collect(conn, subscriber.id, vote.paper_id, vote.at)
+                _collect_if_saved(conn, subscriber.id, vote.paper_id)
     return len(trusted)
 
 
@@ -243,6 +274,13 @@ def _collect(conn: Connection, subscriber_id: int, paper_id: int, at: datetime) 
         store.collections.put(conn, id, paper_id, at)
 
 
+def _collect_if_saved(conn: Connection, subscriber_id: int, paper_id: int) -> None:
+    """Do what `_collect` does if the last vote on a paper is a save."""
+    last = store.events.last_vote(conn, subscriber_id, paper_id)
+    if last is not None and last.kind is EventKind.SAVE:
+        _collect(conn, subscriber_id, paper_id, last.at)
+
+
 def default_collection(conn: Connection, subscriber_id: int, at: datetime) -> int:
     """Return the id of a subscriber's default collection; if there is none yet, create it."""
     found = store.collections.find_default(conn, subscriber_id)
@@ -278,11 +316,8 @@ def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVo
                 new = store.events.append_missing(conn, kept)
                 stored += len(new)
                 for each in new:
-                    if each.kind is not EventKind.SAVE:
-                        continue
-                    last = store.events.last_vote(conn, each.subscriber_id, each.paper_id)
-                    if last is not None and last.kind is EventKind.SAVE:
-                        _collect(conn, each.subscriber_id, each.paper_id, last.at)
+                    if each.kind is EventKind.SAVE:
+                        _collect_if_saved(conn, each.subscriber_id, each.paper_id)
             bad += [
                 BadRow(line, _NO_SUBSCRIBER)
                 for line, vote in block

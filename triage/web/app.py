@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from threading import Thread
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Clock
 from triage.domain.source_records import SCHEMES
-from triage.errors import DatabaseError, NotFound, TokenError
+from triage.errors import DatabaseError, NotFound, TokenError, TooManyRequests
 from triage.papers.search import Search
 from triage.store import Database
+from triage.subscribers.network_limit import NetworkLimit
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup
 from triage.web import (
@@ -30,12 +33,13 @@ from triage.web import (
     saved,
     search,
     signup,
+    static_files,
     unsubscribe,
     vote,
 )
-from triage.web.context import TOO_OLD, PageContext, Pages, RankingAnswers, RateLimit, Site
+from triage.web.context import GONE, PageContext, Pages, RankingAnswers, Site, say_wait
 from triage.web.login_cookie import LoginCookie
-from triage.web.middleware import SafetyMiddleware
+from triage.web.middleware import BodyRefused, SafetyMiddleware
 
 log = logging.getLogger("triage.web")
 
@@ -71,14 +75,10 @@ def create_app(
         sessions,
         LoginCookie(sessions, keyring, site.base_url),
         ranking or RankingAnswers(),
-        RateLimit(signup.PREVIEWS_A_MINUTE),
+        NetworkLimit(signup.PREVIEWS, trusted=enrolment.network_limit.trusted),
         paper_search or Search(db),
         named_schemes,
     )
-
-    # This is asynchronous because it does no I/O: a thread would cost more than the response.
-    async def style(_: Request) -> Response:
-        return Response(pages.style, media_type="text/css")
 
     def healthz(_: Request) -> Response:
         with db.read():
@@ -86,8 +86,8 @@ def create_app(
 
     def show_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-        too_old = error.detail if error.detail in TOO_OLD else TOO_OLD[0]
-        names = {403: "error_form", 404: "error_missing", 405: "error_method", 410: too_old}
+        gone = error.detail if error.detail in GONE else GONE[0]
+        names = {403: "error_form", 404: "error_missing", 405: "error_method", 410: gone}
         name = names.get(error.status_code, "error_link")
         response = page.show(request, name, error.status_code)
         response.headers.update(error.headers or {})
@@ -96,12 +96,30 @@ def create_app(
     def show_bad_link(request: Request, _: Exception) -> Response:
         return page.show(request, "error_link", 404)
 
+    def show_refused_body(request: Request, error: Exception) -> Response:
+        assert isinstance(error, BodyRefused)  # noqa: S101 - registered for nothing else
+        return page.show(request, "error_body", error.status, why=str(error))
+
+    async def forget(_: Request, __: Exception) -> Response:
+        """Answer nobody: whoever left while a form came in must not change anything by half."""
+        return Response(status_code=400)
+
+    def show_too_many(request: Request, error: Exception) -> Response:
+        assert isinstance(error, TooManyRequests)  # noqa: S101 - registered for nothing else
+        return say_wait(page.show(request, "error_too_many", 429, why=str(error)), error)
+
     def show_failure(_: Request, error: Exception) -> Response:
         if isinstance(error, DatabaseError):
             log.error("database error: %s", error)
         return pages.show("error_broken", 503 if isinstance(error, DatabaseError) else 500)
 
+    @asynccontextmanager
+    async def prepare_search(_: Starlette) -> AsyncIterator[None]:
+        Thread(target=page.search.prepare, daemon=True).start()
+        yield
+
     app = Starlette(
+        lifespan=prepare_search,
         routes=[
             *browse.routes(page),
             *paper.routes(page),
@@ -115,13 +133,16 @@ def create_app(
             *my_data.routes(page),
             *saved.routes(page),
             *feed.routes(page),
-            Route("/style.css", style, methods=["GET"]),
+            *static_files.routes(pages.files),
             Route("/healthz", healthz, methods=["GET"]),
         ],
         exception_handlers={
             HTTPException: show_http_error,
+            BodyRefused: show_refused_body,
+            ClientDisconnect: forget,
             NotFound: show_bad_link,
             TokenError: show_bad_link,
+            TooManyRequests: show_too_many,
             DatabaseError: show_failure,
             Exception: show_failure,
         },

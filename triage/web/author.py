@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from triage import store
 from triage.domain.author_names import author_key, author_keys
+from triage.domain.plain_text import clean
 from triage.domain.records import Paper
 from triage.errors import ConfigError
 from triage.store.search import Filters
@@ -80,7 +81,7 @@ def _follow(page: PageContext, login: Login, _: Request, fields: Fields) -> Resp
     others = [each for each in login.subscriber.followed_authors if author_key(each) != key]
     if fields.get("do") == "follow":
         back, names = _path(name), [*others, name]
-        notice = f"You follow {name} now. Their new papers move up."
+        notice = f"You follow {name} now."
     else:
         # Without papers they have no page any more.
         back, names = _path(name) if _papers_by(page, name) else "/preferences", others
@@ -97,4 +98,4 @@ def _path(name: str) -> str:
 
 
 def _clean(name: str) -> str:
-    return " ".join(name.split())[:LONGEST_NAME]
+    return clean(name)[:LONGEST_NAME]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from email.utils import parseaddr
 from typing import Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -17,30 +15,39 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from triage import store
+from triage.digest.preview import Preview
 from triage.digest.templates import environment
 from triage.domain.chances import describe_chance
 from triage.domain.link_tokens import Claims, Keyring, Purpose
 from triage.domain.paper_ids import upstream_url
 from triage.domain.paper_outcome import Outcome, PaperOutcome
 from triage.domain.protocols import Clock
-from triage.domain.records import Impression, Paper, Subscriber
-from triage.errors import TokenExpired
+from triage.domain.records import Paper, Subscriber
+from triage.domain.vote_texts import VOTE_TEXTS
+from triage.errors import TokenExpired, TooManyRequests
 from triage.papers.search import Search
-from triage.resources import templates_dir
 from triage.store import Database
+from triage.subscribers.network_limit import NetworkLimit
 from triage.subscribers.sessions import Sessions
-from triage.subscribers.signup import Signup, network
+from triage.subscribers.signup import Signup
 from triage.web.flash import COOKIE, Notice, read_notice, write_notice
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login, LoginCookie
+from triage.web.static_files import load_static_files
 
-TOO_OLD = ("error_expired", "error_used")
-"""The pages for expired links."""
+ERASED = "error_erased"
+"""The page for genuine links of subscribers who are no longer stored."""
+GONE = ("error_expired", "error_used", ERASED)
+"""The pages for links that have ended."""
+_BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
+KEPT = {200, 422, 429}
+"""The status of the answers to a form that browsers keep for Back."""
 MOST_PATH = 1000
 """The longest path that is kept to return to, in characters."""
 
 FindOutcome = Callable[[Subscriber, int], PaperOutcome]
-Preview = Callable[[Subscriber, Sequence[int]], tuple[Impression, ...] | None]
+MakePreview = Callable[[Subscriber, Sequence[int]], Preview]
 
 
 class PaperReason(Protocol):
@@ -83,16 +90,19 @@ class Pages:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.style = (templates_dir() / "web" / "style.css").read_text(encoding="utf-8")
+        self.files = load_static_files()
         self.root = urlsplit(site.base_url).path.rstrip("/")
-        self._environment = environment("web")
+        # Looking for changes of the templates takes longer than many a page.
+        self._environment = environment("web", auto_reload=False)
         self._environment.filters["likelihood"] = describe_chance
         self._environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
         self._environment.globals.update(
             site=site,
             root=self.root,
+            files=self.files,
             contact=parseaddr(site.contact)[1],
             upstream=paper_url,
+            vote_texts=VOTE_TEXTS,
             login=None,
             flash=None,
             here="",
@@ -106,39 +116,21 @@ class Pages:
         return self._environment.get_template(name).render(values)
 
 
-class RateLimit:
-    """Limits how often each network may request a slow page in one minute of the clock."""
-
-    def __init__(self, per_minute: int) -> None:
-        self._per_minute = per_minute
-        self._lock = threading.Lock()
-        self._minute: datetime | None = None
-        self._counts: Counter[str] = Counter()
-
-    def count(self, peer: str, now: datetime) -> bool:
-        """Count one request; return False if it is over the limit."""
-        minute = now.replace(second=0, microsecond=0)
-        with self._lock:
-            if minute != self._minute:
-                # Older counts are deleted, so that memory stays bounded.
-                self._minute, self._counts = minute, Counter()
-            self._counts[network(peer)] += 1
-            return self._counts[network(peer)] <= self._per_minute
-
-
 @dataclass(frozen=True, slots=True)
 class RankingAnswers:
     """What pages ask the ranker.
 
-    `preview` takes a subscriber who is not stored and the ids of papers that they like. It returns
-    the papers that they would get, or None while no papers are stored. `find_outcome` returns what
-    became of a paper for a subscriber. `rank_days` ranks the papers that were listed from one day
-    to another, None without models. By default nothing is known.
+    `preview` takes a subscriber with any preferences, who may be stored, and the ids of papers that
+    they like. It returns the papers that they would get. `find_outcome` returns what became of a
+    paper for a subscriber. `rank_days` ranks the papers that were listed from one day to another,
+    None without models. `refresh_interests` finds the interests of a stored subscriber again. By
+    default nothing is known.
     """
 
-    preview: Preview = lambda *_: None
+    preview: MakePreview = lambda *_: Preview()
     find_outcome: FindOutcome = lambda *_: PaperOutcome(Outcome.UNKNOWN)
     rank_days: RankDays = lambda *_: None
+    refresh_interests: Callable[[Subscriber], object] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +148,7 @@ class PageContext:
     sessions: Sessions
     login_cookie: LoginCookie
     ranking: RankingAnswers
-    preview_limit: RateLimit
+    preview_limit: NetworkLimit
     search: Search
     named_schemes: Collection[str]
 
@@ -173,6 +165,9 @@ class PageContext:
         )
         if COOKIE in request.cookies:
             self.login_cookie.delete(response, COOKIE)
+        if request.method == "POST" and status in KEPT and "token" not in request.path_params:
+            # Else Back to a form with errors, or with a preview, shows an error of the browser.
+            response.headers["Cache-Control"] = "private, no-cache"
         return response
 
     def redirect(self, path: str, notice: str = "", *, place: str = "") -> RedirectResponse:
@@ -189,19 +184,27 @@ class PageContext:
         return response
 
     def claims(self, request: Request, purpose: Purpose, too_old: str = "error_expired") -> Claims:
-        """Return the claims of the token in the path.
+        """Return the claims of the token in the path, whose subscriber is stored.
 
         Args:
             too_old: the page to show for an expired token.
 
         Raises:
-            HTTPException: 410, the token has expired.
+            HTTPException: 410, the token has expired, or it is genuine and its subscriber erased.
             TokenError: it is invalid.
         """
+        token, is_too_old = request.path_params["token"], False
         try:
-            return self.keyring.verify(request.path_params["token"], purpose, self.clock.now())
+            claims = self.keyring.verify(token, purpose, self.clock.now())
         except TokenExpired:
-            raise HTTPException(410, too_old) from None
+            # That there is no subscriber any more says more than that the link is old.
+            claims, is_too_old = self.keyring.verify(token, purpose, _BEFORE_ALL), True
+        with self.db.read() as conn:
+            if store.subscribers.contact(conn, public_id=claims.subscriber) is None:
+                raise HTTPException(410, ERASED)
+        if is_too_old:
+            raise HTTPException(410, too_old)
+        return claims
 
 
 def form_route(
@@ -272,6 +275,12 @@ def own_path(text: str) -> str:
     """
     is_own = text.startswith("/") and text[1:2] not in {"/", "\\"} and len(text) <= MOST_PATH
     return text if is_own and text.isprintable() else ""
+
+
+def say_wait(response: Response, error: TooManyRequests) -> Response:
+    """Add the header that tells programs how long to wait (RFC 9110, 10.2.3)."""
+    response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 def peer_address(request: Request) -> str:

@@ -69,7 +69,7 @@ def routes(page: PageContext) -> list[Route]:
     return [
         *(Route("/f/{token}." + kind, show, methods=["GET"]) for kind in _KINDS),
         *(
-            Route("/categories/{category:path}." + kind, show_category, methods=["GET"])
+            Route("/categories/{category}." + kind, show_category, methods=["GET"])
             for kind in _KINDS
         ),
     ]
@@ -158,7 +158,7 @@ def _of_collection(page: PageContext, claims: Claims) -> Feed | None:
         f"{found.name} · {site.name}",
         f"{site.base_url.rstrip('/')}/saved/{found.id}",
         digest_feed.links(page.keyring, claims, site.base_url),
-        _items(site, find_papers(page, found, PAPERS)),
+        _items(site, find_papers(page, found, slice(PAPERS))[0]),
     )
 
 

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from hashlib import blake2b
 from typing import Any
 
 from starlette.datastructures import ImmutableMultiDict
 
+from triage import store
+from triage.domain import arxiv_categories
 from triage.domain.digest_calendar import is_known_zone
 from triage.domain.records import Detail, Frequency, Subscriber
+from triage.store import Database
 from triage.subscribers import preferences
 
 Fields = ImmutableMultiDict[str, str]
 NO_FIELDS = Fields()
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 SWITCHES = ("revisions", "recap", "explores")
+LABELS = {
+    "hour": "Hour",
+    "zone": "Time zone",
+    "frequency": "How often",
+    "weekdays": "Days",
+    "paused_until": "Pause until",
+    "interests": "What you read",
+    "categories": "Categories",
+    "likes": "Papers that you liked",
+    "followed_authors": "Authors to follow",
+    "include_keywords": "Words to look for",
+    "exclude_keywords": "Words to exclude",
+    "size": "Most papers",
+    "score_floor": "Length",
+    "detail": "For each paper, show",
+    "community": "Weight of upvotes from other people",
+    "email": "Your mail address",
+    "since": "Listed since",
+    "until": "Listed until",
+}
+"""What the fields are called in the list of errors, in the order of the pages."""
 
 
 @dataclass
@@ -33,6 +58,25 @@ class Form:
 
     def __getitem__(self, name: str) -> str:
         return self.typed.get(name, "")
+
+    @property
+    def errors(self) -> list[tuple[str, str, str]]:
+        """The name, the label and the error of each wrong field, in the order of the page."""
+        return [
+            (name, label, self.wrong[name]) for name, label in LABELS.items() if name in self.wrong
+        ]
+
+    @property
+    def first_wrong(self) -> str:
+        """The name of the first wrong field, "" without any; this one gets the focus."""
+        return next((name for name, _, _ in self.errors), "")
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that is the same for two forms in which the same preferences are typed."""
+        # Browsers send lines with CRLF (HTML, "append an entry").
+        typed = [(name, "\n".join(self[name].splitlines())) for name in preferences.NAMES]
+        return blake2b(repr((typed, sorted(self.weekdays))).encode(), digest_size=10).hexdigest()
 
 
 def read(fields: Fields, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
@@ -57,8 +101,33 @@ def read(fields: Fields, names: Iterable[str]) -> tuple[Form, dict[str, Any]]:
     return form, valid
 
 
-def fill(subscriber: Subscriber) -> Form:
-    """Return a form that shows the preferences of a subscriber."""
+def refuse_unknown_categories(
+    db: Database, form: Form, valid: Mapping[str, Any], known: Collection[str] = ()
+) -> None:
+    """Note an error if a category is not one of arXiv's and no stored paper has it.
+
+    Without any papers, all are accepted.
+
+    Args:
+        known: categories that are not looked up.
+    """
+    chosen = [name for name in valid.get("categories", ()) if name not in known]
+    others = [name for name in chosen if not arxiv_categories.is_known(name)]
+    if not others:
+        return
+    with db.read() as conn:
+        if not store.papers.count(conn):
+            return
+        for name in others:
+            if not store.search.has_category(conn, name):
+                hint = arxiv_categories.describe_nearest(name)
+                form.wrong["categories"] = f"no paper here has the category {name!r}: {hint}"
+                return
+
+
+def fill(subscriber: Subscriber, today: date) -> Form:
+    """Return a form that shows the preferences of a subscriber, without a pause that is over."""
+    until = subscriber.paused_until
     typed = {
         "zone": subscriber.zone if is_known_zone(subscriber.zone) else "UTC",
         "hour": str(subscriber.hour),
@@ -66,7 +135,7 @@ def fill(subscriber: Subscriber) -> Form:
         "detail": str(subscriber.detail),
         "interests": subscriber.interests,
         "categories": " ".join(subscriber.categories),
-        "paused_until": subscriber.paused_until.isoformat() if subscriber.paused_until else "",
+        "paused_until": until.isoformat() if until and until > today else "",
         "size": "" if subscriber.size is None else str(subscriber.size),
         "score_floor": "" if subscriber.score_floor is None else f"{subscriber.score_floor:g}",
         "community": f"{subscriber.community:g}",

@@ -111,3 +111,8 @@ class LoginCookie:
     def delete(self, response: Response, name: str) -> None:
         """Delete a cookie."""
         self.set(response, name, "", timedelta(0))
+
+    def forget_session(self, response: Response) -> None:
+        """Delete the session's cookie, and the pages that the browser keeps for Back."""
+        self.delete(response, self.session)
+        response.headers["Clear-Site-Data"] = '"cache"'

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from triage import store
 from triage.domain.chances import describe_chance
 from triage.domain.records import LIKES
+from triage.domain.vote_texts import VOTE_TEXTS
 from triage.subscribers import forgotten_votes, library_import, subscriptions
 from triage.subscribers.bibliography import entries
 from triage.web.cards import cards_for, reasons_of
@@ -29,7 +30,6 @@ from triage.web.context import (
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
 from triage.web.saved import FILES
-from triage.web.vote import VOTE_TEXTS
 
 MOST_DIGESTS = 60
 PAGE = 50
@@ -125,12 +125,11 @@ def _forget(page: PageContext, login: Login, request: Request, fields: Fields) -
     if fields.get("do") != "forget":
         return _ask_to_forget(page, login, request)
     n = forgotten_votes.forget(page.db, page.clock, login.subscriber)
-    until = page.clock.now() + forgotten_votes.KEPT
     words = "vote is" if n == 1 else "votes are"
     return page.redirect(
         "/preferences",
-        f"{n} {words} forgotten, and everything learned from them. You can bring them back until"
-        f" {until:%H:%M} UTC, at the end of this page.",
+        f"{n} {words} forgotten, and everything learned from them. You can bring them back for an"
+        " hour, at the end of this page.",
     )
 
 

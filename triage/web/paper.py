@@ -17,6 +17,7 @@ from triage.domain.link_tokens import Purpose
 from triage.domain.paper_ids import parse_arxiv, parse_doi
 from triage.domain.paper_links import LinkKind, find_links, own_page
 from triage.domain.records import EventKind, Impression, Paper
+from triage.domain.vote_texts import VOTE_TEXTS
 from triage.errors import NotFound
 from triage.papers.search import Hit
 from triage.store.papers import StoredTraits
@@ -36,7 +37,7 @@ from triage.web.context import (
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
 from triage.web.saved import FILES
-from triage.web.vote import VOTE_TEXTS, request_evidence, vote_tokens
+from triage.web.vote import request_evidence, vote_tokens
 
 SIMILAR: Final = 6
 # Papers arrive at night, and finding similar ones is the slowest part of this page.
@@ -133,8 +134,7 @@ def routes(page: PageContext) -> list[Route]:
 
     def show_why(page: PageContext, login: Login, request: Request) -> Response:
         stored, paper = _load_paper(page, _id_in_path(request))
-        if not page.preview_limit.count(peer_address(request), page.clock.now()):
-            return page.show(request, "why", 429, paper=paper, found=None)
+        page.preview_limit.count(peer_address(request), page.clock.now())
         found = page.ranking.find_outcome(login.subscriber, stored.paper_id)
         return page.show(request, "why", paper=paper, found=found)
 

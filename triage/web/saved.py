@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -40,6 +41,7 @@ from triage.web.search import SearchRequest, read_filters, read_search
 from triage.web.vote import request_evidence
 
 PAGE: Final = 50
+EVERYTHING: Final = slice(None)
 MOST_FOUND: Final = 100
 """The most papers of a saved search: on its page, in its files and in its feed."""
 
@@ -68,19 +70,21 @@ def routes(page: PageContext) -> list[Route]:
 
 
 def find_papers(
-    page: PageContext, collection: Collection, limit: int | None = None
-) -> list[tuple[Paper, datetime]]:
-    """Return the newest papers of a collection or a saved search, newest first.
+    page: PageContext, collection: Collection, part: slice = EVERYTHING
+) -> tuple[list[tuple[Paper, datetime]], int]:
+    """Return a part of the papers of a collection or a saved search, and the number of all.
 
-    Each has the time at which it was added, or first stored here if a search found it.
+    They are newest first. Each has the time at which it was added, or first stored here if a search
+    found it.
     """
     if collection.query:
-        wanted = read_search(QueryParams(collection.query))
-        return page.search.newest(wanted.words, read_filters(wanted)[1], limit or MOST_FOUND)
+        wanted = _as_search(collection)
+        found = page.search.newest(wanted.words, read_filters(wanted)[1], MOST_FOUND)
+        return found[part], len(found)
     with page.db.read() as conn:
-        found = store.collections.papers_of(conn, collection.id)[:limit]
-        papers = store.papers.load(conn, [id for id, _ in found])
-    return [(papers[id], at) for id, at in found if id in papers]
+        added = store.collections.papers_of(conn, collection.id)
+        papers = store.papers.load(conn, [id for id, _ in added[part]])
+    return [(papers[id], at) for id, at in added[part]], len(added)
 
 
 def feed_links(page: PageContext, subscriber: Subscriber, collection: Collection) -> FeedLinks:
@@ -113,10 +117,10 @@ def _show(
     """Return the page of a collection; None is the default one while nothing was saved."""
     with page.db.read() as conn:
         listed = store.collections.of(conn, login.subscriber.id)
-    found = find_papers(page, collection) if collection else []
     n = page_number(request)
-    n_pages = count_pages(len(found), PAGE, n)
-    some = found[(n - 1) * PAGE : n * PAGE]
+    part = slice((n - 1) * PAGE, n * PAGE)
+    found, n_papers = find_papers(page, collection, part) if collection else ([], 0)
+    n_pages = count_pages(n_papers, PAGE, n)
     new_since = page.clock.now() - NEW_FOR
     is_search = bool(collection and collection.query)
     return page.show(
@@ -130,11 +134,11 @@ def _show(
         cards=cards_for(
             page,
             login,
-            [paper for paper, _ in some],
-            new={paper.id for paper, at in some if is_search and at >= new_since},
+            [paper for paper, _ in found],
+            new={paper.id for paper, at in found if is_search and at >= new_since},
         ),
-        n_papers=len(found),
-        is_all=not is_search or len(found) < MOST_FOUND,
+        n_papers=n_papers,
+        is_all=not is_search or n_papers < MOST_FOUND,
         page=n,
         n_pages=n_pages,
         feed=feed_links(page, login.subscriber, collection) if collection else None,
@@ -146,7 +150,7 @@ def _show(
 
 def _create(page: PageContext, login: Login, request: Request, fields: Fields) -> Response:
     """Create a collection, or save a search if the form has one."""
-    wanted = read_search(QueryParams(fields.get("query", "")))
+    wanted = replace(read_search(QueryParams(fields.get("query", ""))), liked=())
     query = wanted.query()
     if query and read_filters(wanted)[0].wrong:
         raise HTTPException(404)
@@ -212,7 +216,7 @@ def _download(page: PageContext, login: Login, request: Request) -> Response:
     collection, ending = _find(page, login, request), request.path_params["ending"]
     if ending not in FILES:
         raise HTTPException(404)
-    found = find_papers(page, collection)
+    found, _ = find_papers(page, collection)
     with page.db.read() as conn:
         dois = store.papers.dois(conn, [paper.id for paper, _ in found])
     file_format, media_type = FILES[ending]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,20 +13,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from triage.digest.preview import Preview
 from triage.domain.link_tokens import LIFETIMES, Purpose
-from triage.domain.records import Impression
 from triage.domain.source_records import NamedPaper
-from triage.errors import ConfigError, TokenError, TokenExpired
+from triage.errors import ConfigError, TokenError, TokenExpired, TooManyRequests
 from triage.subscribers import library_import, subscriptions
+from triage.subscribers.network_limit import Limit
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.sessions import SESSION
-from triage.subscribers.signup import FORM
+from triage.subscribers.signup import FORM, login_code
 from triage.web import form_timestamp, forms
 from triage.web.context import (
     PageContext,
     form_route,
     own_path,
     peer_address,
+    say_wait,
     with_own_form,
 )
 from triage.web.forms import NO_FIELDS, Fields
@@ -34,7 +37,7 @@ from triage.web.login_cookie import Login
 # Nobody fills in the form faster, and nobody leaves it open for longer.
 SHORTEST_FILLING = timedelta(seconds=2)
 LONGEST_FILLING = timedelta(days=1)
-PREVIEWS_A_MINUTE = 12
+PREVIEWS = Limit(12, timedelta(minutes=1), "a minute")
 MOST_LIKES = 200
 # Change the date together with the words: both are stored with each confirmation.
 CONSENT = "Send me the digest until I unsubscribe. (words of 2026-11-22)"
@@ -58,7 +61,9 @@ def routes(page: PageContext) -> list[Route]:
             raise HTTPException(410, "error_used") from None
         except TokenError:
             raise HTTPException(404) from None
-        return page.show(request, "confirmed", hour=subscriber.hour, zone=subscriber.zone)
+        when = f"{subscriber.hour:02d}:00 ({subscriber.zone})"
+        first = f"The next digest comes at {when}, if there are new papers for you."
+        return page.redirect("/subscribed", first, place="first")
 
     def show_login(request: Request) -> Response:
         form = forms.Form({"next": own_path(request.query_params.get("next", ""))})
@@ -69,14 +74,24 @@ def routes(page: PageContext) -> list[Route]:
         if not page.login_cookie.is_same_origin(request):
             raise HTTPException(403)
         try:
-            secret, code = page.signup.ask_to_log_in(form["email"][:400], peer_address(request))
+            secret, _ = page.signup.ask_to_log_in(form["email"][:400], peer_address(request))
         except ConfigError as error:
             form.wrong["email"] = _as_sentence(error)
             return page.show(request, "login", 422, form=form)
-        response = page.show(request, "login_sent", code=f"{code[:3]} {code[3:]}")
+        except TooManyRequests as error:
+            told = page.show(request, "login", 429, form=form, notice=str(error))
+            return say_wait(told, error)
+        response = page.redirect("/login/sent")
         page.login_cookie.set(response, page.login_cookie.login_request, secret, _LOGIN_REQUEST)
         page.login_cookie.set(response, NEXT, quote(own_path(form["next"])), _LOGIN_REQUEST)
         return response
+
+    def show_login_sent(request: Request) -> Response:
+        secret = request.cookies.get(page.login_cookie.login_request, "")
+        if not secret:
+            return page.redirect("/login")
+        code = login_code(secret)
+        return page.show(request, "login_sent", code=f"{code[:3]} {code[3:]}")
 
     def log_in(request: Request, fields: Fields = NO_FIELDS) -> Response:
         page.claims(request, Purpose.LOGIN, "error_used")
@@ -85,22 +100,32 @@ def routes(page: PageContext) -> list[Route]:
         try:
             if fields.get("do") != "enter" or not cookie.is_same_origin(request):
                 is_same_browser = page.sessions.is_requesting_browser(token, secret)
-                return page.show(request, "enter", needs_code=not is_same_browser, is_wrong=False)
+                return page.show(request, "enter", needs_code=not is_same_browser, wrong_code=None)
             session = page.sessions.begin(token, secret, fields.get("code", ""))
         except TokenExpired:
+            if request.method != "POST" and cookie.read(request):
+                # Who has logged in with this link goes Back to it.
+                return page.redirect("/")
             raise HTTPException(410, "error_used") from None
         except TokenError:
-            return page.show(request, "enter", 403, needs_code=True, is_wrong=True)
+            code = fields.get("code", "")[:20]
+            return page.show(request, "enter", 403, needs_code=True, wrong_code=code)
         response = page.redirect(own_path(unquote(request.cookies.get(NEXT, ""))) or "/")
         cookie.set(response, cookie.session, session, SESSION)
         cookie.delete(response, cookie.login_request)
         cookie.delete(response, NEXT)
         return response
 
+    def static(name: str) -> Callable[[Request], Response]:
+        return lambda request: page.show(request, name)
+
     return [
         form_route("/subscribe", show_subscribe, partial(_subscribe, page)),
+        Route("/subscribe/sent", static("subscribe_sent"), methods=["GET"]),
         form_route("/c/{token}", confirm, confirm),
+        Route("/subscribed", static("subscribed"), methods=["GET"]),
         form_route("/login", show_login, request_login),
+        Route("/login/sent", show_login_sent, methods=["GET"]),
         form_route("/l/{token}", log_in, log_in),
         form_route("/logout", None, with_own_form(page, _log_out)),
     ]
@@ -112,7 +137,7 @@ def _show_form(
     form: forms.Form,
     status: int = 200,
     *,
-    preview: tuple[Impression, ...] | None = None,
+    preview: Preview | None = None,
     n_named: int = 0,
     n_unknown: int = 0,
     notice: str = "",
@@ -133,6 +158,7 @@ def _show_form(
 
 def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
     form, valid = forms.read(fields, FORM)
+    forms.refuse_unknown_categories(page.db, form, valid)
     age = form_timestamp.age(page, form["stamp"])
     if age is None or age >= LONGEST_FILLING or not page.login_cookie.is_same_origin(request):
         notice = "This page was open for too long. Please press the button again."
@@ -155,8 +181,11 @@ def _subscribe(page: PageContext, request: Request, fields: Fields) -> Response:
         if form.wrong:
             return _show_form(page, request, form, 422)
         chosen = SubscriberPreferences(**valid)
-        page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes, names)
-    return page.show(request, "subscribe_sent")
+        try:
+            page.signup.ask_to_subscribe(email, chosen, peer_address(request), likes, names)
+        except TooManyRequests as error:
+            return say_wait(_show_form(page, request, form, 429, notice=str(error)), error)
+    return page.redirect("/subscribe/sent")
 
 
 def _preview(
@@ -168,17 +197,15 @@ def _preview(
     if not (valid["interests"] or valid["categories"] or likes):
         form.wrong["interests"] = "Write what you read. The preview needs it."
         return _show_form(page, request, form, 422)
-    if not page.preview_limit.count(peer_address(request), page.clock.now()):
-        notice = "There were too many previews. Please wait a minute."
-        return _show_form(page, request, form, 429, notice=notice)
+    try:
+        page.preview_limit.count(peer_address(request), page.clock.now())
+    except TooManyRequests as error:
+        return say_wait(_show_form(page, request, form, 429, notice=str(error)), error)
     chosen = SubscriberPreferences(**valid)
     preview = page.ranking.preview(
         subscriptions.new_subscriber("nobody@example.org", chosen), likes
     )
-    notice = "There are no papers yet, because this site is new." if preview is None else ""
-    return _show_form(
-        page, request, form, preview=preview, n_named=len(names), n_unknown=n_unknown, notice=notice
-    )
+    return _show_form(page, request, form, preview=preview, n_named=len(names), n_unknown=n_unknown)
 
 
 def _read_likes(page: PageContext, form: forms.Form) -> tuple[list[int], list[NamedPaper], int]:
@@ -203,8 +230,9 @@ def _as_sentence(error: ConfigError) -> str:
 def _log_out(page: PageContext, login: Login, request: Request, fields: Fields) -> Response:
     if fields.get("do") == "everywhere":
         page.sessions.end_all(login.subscriber)
+        response = page.redirect("/", "You are logged out, in every browser.")
     else:
         page.sessions.end(request.cookies.get(page.login_cookie.session, ""))
-    response = page.show(request, "logged_out", login=None)
-    page.login_cookie.delete(response, page.login_cookie.session)
+        response = page.redirect("/", "You are logged out.")
+    page.login_cookie.forget_session(response)
     return response

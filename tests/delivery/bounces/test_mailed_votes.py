@@ -302,6 +302,9 @@ def test_a_signed_mail_to_somebody_else_is_no_vote_wherever_it_is_delivered(vote
     for line in (f"Delivered-To: {address}", f"To: {address}", f"Cc: {address}", f"To : {address}"):
         taken = votes.take(line.encode() + b"\r\n" + old, AUTHSERV_ID)
         assert taken.kind in {Kind.UNKNOWN, Kind.IGNORED_VOTE}, line
+    to_nobody = old.replace(f"To: {EVE}\r\n".encode(), f"Delivered-To: {address}\r\n".encode())
+    assert to_nobody != old
+    assert votes.take(to_nobody, AUTHSERV_ID).kind is Kind.UNKNOWN
     assert votes.stored() == []
 
 
@@ -339,7 +342,10 @@ def test_a_vote_counts_as_long_as_a_link_would(votes: Votes) -> None:
 
 def test_of_who_was_erased_nothing_is_kept(votes: Votes) -> None:
     mail, address = votes.write(), votes.ada
+    assert votes.take(votes.write(votes.links().save)).kind is Kind.VOTE
+    assert votes.take(votes.write(sender=EVE)).kind is Kind.IGNORED_VOTE
     subscriptions.erase(votes.world.db, address)
+    assert rows(votes.world.db, "bounces") == []
     assert votes.take(mail).kind is Kind.IGNORED_VOTE
     assert votes.status() == "no such digest"
     assert votes.stored() == []

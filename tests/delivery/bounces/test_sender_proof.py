@@ -81,6 +81,7 @@ def test_a_display_name_is_nobody(field: str) -> None:
         ("dkim=fail header.d=home.example", ""),
         ("dkim=pass header.d=evil.example", ""),
         ("dkim=pass header.d=myhome.example", ""),
+        ("dkim=pass header.d=ome.example", ""),
         ("dkim=pass header.d=mail.home.example", ""),
         ("dkim=pass", ""),
         ("dkim=pass header.d=", ""),
@@ -177,5 +178,13 @@ def test_any_results_are_accepted(words: list[str]) -> None:
 
 
 def test_a_long_field_takes_no_time() -> None:
-    for many in ("(" * 300_000, '"' * 300_001, "\\" * 300_000, "<" * 300_000, "a=" * 150_000):
+    nested = "(" * 5_000 + ")" * 5_000
+    for many in (
+        nested,
+        "(" * 300_000,
+        '"' * 300_001,
+        "\\" * 300_000,
+        "<" * 300_000,
+        "a=" * 150_000,
+    ):
         assert proof(f"From: {many}", results(many)).proof == ""

@@ -24,6 +24,7 @@ from triage.ranking.features import FEATURES
 from triage.ranking.serving.active_models import (
     PAIRS_KEPT,
     encode_new,
+    encode_stored,
     encoder_due,
     ensure_active_models,
     fit_encoder,
@@ -319,6 +320,28 @@ def test_new_papers_are_encoded_once(
     heard: list[tuple[str, int, int]] = []
     assert encode_new(database, encoder, lambda *step: heard.append(step)) == 2
     assert heard == [("encode", 2, 2)]
+
+
+def test_papers_are_encoded_when_they_are_stored_by_a_first_encoder_and_then_by_the_same(
+    database: Database, model_store: ModelStore, clock: StoppedClock
+) -> None:
+    assert encode_stored(database, model_store, clock) == 30
+    [(scorer, encoder)] = history(database)
+    assert scorer == model_store.pretrained_scorer().version
+    assert encode_stored(database, model_store, clock) == 0
+    add_more(database, 20)
+    assert encode_stored(database, model_store, clock) == 20
+    assert len(history(database)) == 1
+    assert versions_with_vectors(database) == {encoder}
+    assert encode_stored(database, model_store, clock) == 0
+
+
+def test_without_papers_nothing_is_encoded_or_fitted(
+    tmp_path: Path, model_store: ModelStore, clock: StoppedClock
+) -> None:
+    with installed(tmp_path) as empty:
+        assert encode_stored(empty, model_store, clock) == 0
+        assert history(empty) == []
 
 
 def test_stored_vectors_are_the_encoders_own(

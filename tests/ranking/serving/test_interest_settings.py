@@ -23,6 +23,7 @@ from triage.ranking.serving.active_models import encode_new, ensure_active_model
 from triage.ranking.serving.interest_settings import (
     InterestShare,
     refresh_interests,
+    refresh_interests_quickly,
     set_interest_pause,
 )
 from triage.ranking.serving.model_store import ModelStore
@@ -133,6 +134,25 @@ def test_a_pause_ends_by_itself(world: World) -> None:
     set_interest_pause(world.db, world.clock, world.reader, number, paused_until=DAY + timedelta(2))
     assert "q-bio.BM" not in world.topics_shown(DAY + timedelta(1))
     assert "q-bio.BM" in world.topics_shown(DAY + timedelta(2))
+
+
+def test_a_page_finds_the_interests_of_a_new_text_and_keeps_what_is_muted(world: World) -> None:
+    def found_in(text: str) -> dict[str, tuple[int, bool]]:
+        reader = replace(world.reader, interests=text)
+        refresh_interests_quickly(world.db, world.model_store, world.clock, reader)
+        with world.db.read() as conn:
+            found = store.interests.of(conn, reader.id)
+        return {each.name: (each.number, each.muted) for each in found}
+
+    assert found_in("graph embedding") == {}, "nothing is fitted for a page"
+    world.interests()
+    before = found_in("graph embedding")
+    number, _ = before["graph embedding"]
+    set_interest_pause(world.db, world.clock, world.reader, number, muted=True)
+    both = found_in("graph embedding; tactile robot")
+    assert both == before | {"graph embedding": (3, True), "tactile robot": (4, False)}
+    del both["graph embedding"]
+    assert found_in("tactile robot") == both
 
 
 def test_an_unknown_number_says_which_there_are(world: World) -> None:

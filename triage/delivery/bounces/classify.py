@@ -27,7 +27,7 @@ from flufl.bounce import all_failures
 
 from triage.delivery.refusals import ADDRESS, Blame, Whom
 from triage.delivery.refusals import classify as classify_refusal
-from triage.domain.vote_words import VOTE_WORDS
+from triage.domain.vote_texts import VOTE_WORDS
 
 
 class Kind(StrEnum):

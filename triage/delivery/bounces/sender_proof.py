@@ -16,7 +16,8 @@ from email.message import Message
 from triage.store.subscribers import email_key
 
 _LONGEST_HEAD = 500_000
-_LONGEST_FIELD = 10_000
+_LONGEST_FIELD = 2_000
+_LONGEST_RESULTS = 10_000
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 # A sender who repeats one of these shows one value to the server, and another one to us. A space
 # before the colon is no field for the email package, but one for DKIM (RFC 6376, 3.4.2).
@@ -104,8 +105,8 @@ def _trusted_results(message: Message, authserv_id: str) -> list[tuple[str, str,
     Empty if the server wrote none, or its name is "".
     """
     for field in message.get_all("Authentication-Results", []):
-        first, *parts = _plain(str(field)[:_LONGEST_FIELD]).lower().split(";")
-        if authserv_id and first.split()[:1] == [authserv_id.lower()]:
+        first, *parts = _plain(str(field)[:_LONGEST_RESULTS]).lower().split(";")
+        if first.split()[:1] == [authserv_id.lower()]:
             return [result for part in parts if (result := _result(part))]
     return []
 

@@ -131,6 +131,23 @@ def find_training_end(database: Database, scorer: Scorer) -> date | None:
     return date.fromisoformat(day) if day else None
 
 
+def encode_stored(database: Database, model_store: ModelStore, clock: Clock) -> int:
+    """Encode the papers without vectors of the active encoder; return their number.
+
+    The first encoder is fitted if there is none. A later one is left to `ensure_active_models`.
+    """
+    with database.read() as conn:
+        newest = store.model_versions.history(conn)[:1]
+        if newest and not store.encodings.missing(conn, newest[0].encoder_version):
+            return 0
+        if not store.papers.count(conn):
+            return 0
+    pair = load_active_models(database, model_store) or ensure_active_models(
+        database, model_store, clock, clock.now().date()
+    )
+    return encode_new(database, pair.encoder)
+
+
 def encode_new(database: Database, encoder: Encoder, progress: Progress = silent) -> int:
     """Encode and store the papers without vectors of this encoder; return their number."""
     with database.read() as conn:

@@ -21,12 +21,16 @@ _INITIAL: Final = re.compile(r"[^\W\d_]\.?")
 _GROUP: Final = re.compile(
     r"\b(?:collaborations?|consortium|consortia|groups?|teams?|network|universit\w+|institut\w*"
     r"|laborator\w+|labs|foundation|observatory|initiative|community|inc|ltd|llc|gmbh|corp"
-    r"|and|for|of|the)\b|\bAI$",
+    r"|and|for|of|the)\b|\b(?-i:AI)$",
     re.IGNORECASE,
 )
 # Chinese, Japanese and Korean names have the family name first, and often no blank.
 _EAST_ASIAN: Final = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
 _IN_BRACKETS: Final = re.compile(r"\s*\([^()]*\)")
+# With what a family name without a given name may begin; in “bell hooks” it is a given name.
+_PARTICLES: Final = frozenset(
+    "af al av bin da de del della den der di dos du el ibn la le ten ter van von zu".split()
+)
 # “Santiago Ramón y Cajal”
 _JOINING: Final = frozenset({"y", "e", "i"})
 # Letters that Unicode does not take apart.
@@ -90,6 +94,8 @@ def _family_at(words: Sequence[str]) -> int:
     at = max(len(words) - 1, 0)
     while at and words[at - 1].islower() and not words[-1].islower():
         at -= 1
+    if at == 0 and words and words[0] not in _PARTICLES:
+        at = min(1, len(words) - 1)
     return at - 1 if at and words[at] in _JOINING else at
 
 
@@ -111,11 +117,11 @@ def published(paper: Paper) -> Published:
     """
     venue = paper.venue
     years = _YEAR_IN_BRACKETS.findall(venue) or _YEAR.findall(venue)
-    known = [int(year) for year in years if int(year) <= paper.listed_on.year + 1]
     on = _preprint_month(paper) or paper.listed_on
-    if known and known[-1] != on.year:
-        return Published(known[-1])
-    return Published(on.year, on.month)
+    known = [int(year) for year in years if int(year) <= paper.listed_on.year + 1]
+    # The others are numbers of pages.
+    nearest = min(known, key=lambda year: abs(year - on.year), default=on.year)
+    return Published(on.year, on.month) if nearest == on.year else Published(nearest)
 
 
 def _preprint_month(paper: Paper) -> date | None:
@@ -165,8 +171,8 @@ def _key_name(author: str) -> str:
     author = _IN_BRACKETS.sub("", author) or author
     family = split_name(author).family
     if _GROUP.search(family):
-        own = _fold(next(iter(_GROUP.sub(" ", family).split()), ""))
-        return (own or _fold(family))[:_LONGEST_PART]
+        own = filter(None, map(_fold, _GROUP.sub(" ", family).split()))
+        return next(own, _fold(family))[:_LONGEST_PART]
     return _fold(family)[:_LONGEST_PART]
 
 
