@@ -37,6 +37,10 @@ def test_a_mark_stands_where_sentences_are_left_out() -> None:
             "Results: Sleep became longer by 40 minutes. Conclusions: Quiet wards help.",
         ),
         (
+            "Objective Pain is common. Results Pain fell by half. Conclusions Talking helps.",
+            "Results Pain fell by half. Conclusions Talking helps.",
+        ),
+        (
             "Context. Filaments are common. Aims. We aim to weigh them. Methods. A lens was used.",
             "Aims. We aim to weigh them.",
         ),

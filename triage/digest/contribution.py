@@ -46,6 +46,11 @@ _SECTION: Final = re.compile(
     r"|contributions?))\s*[:.\u2013\u2014]",
     re.IGNORECASE,
 )
+# Some databases lose the colon.
+_BARE_HEADING: Final = re.compile(
+    r"\A(OBJECTIVES?|METHODS|RESULTS|CONCLUSIONS?|Objectives?|Methods|Results|Conclusions?)"
+    r" (?=[A-Z])"
+)
 
 
 def split_sentences(text: str) -> list[str]:
@@ -258,10 +263,11 @@ def _score(abstract: str) -> tuple[_Sentence, ...]:
     sentences = split_sentences(abstract)
     scores, refers, sections, section = [], [], [], ""
     for sentence in sentences:
-        heading = _SECTION.match(sentence)
+        body = _BARE_HEADING.sub(r"\1: ", sentence)
+        heading = _SECTION.match(body)
         if heading is not None:
             section = heading.lastgroup or ""
-        body = sentence[heading.end() :].lstrip() if heading else sentence
+            body = body[heading.end() :].lstrip()
         score = sum(weight for weight, cue in _CUES if cue.search(body, 0, _READ))
         if section == "aim" and body.startswith("To "):
             score += _OWN
