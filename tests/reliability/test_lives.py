@@ -161,7 +161,7 @@ class Lives(RuleBasedStateMachine):
         wish = {"email": email, "interests": words, "stamp": stamp[1], "do": "subscribe"}
         wish |= {"zone": "UTC", "hour": "7"}
         asked = visitor.post("/subscribe", data=wish)
-        assert self.said(asked) == 200
+        assert self.said(asked) == 303
         found = []
         for note in self.world.answers():
             assert note.recipient == email

@@ -98,7 +98,7 @@ class SafetyMiddleware:
                 _log_request(scope, message["status"])
             elif not message.get("more_body") and not body.is_over:
                 # The client sees no answer if we hang up while it is sending (RFC 9112, 9.6).
-                await send(message | {"more_body": True})
+                await send(dict(message) | {"more_body": True})
                 await body.discard_rest()
                 message = {"type": "http.response.body"}
             await send(message)

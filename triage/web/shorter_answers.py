@@ -100,4 +100,4 @@ def _without_known(scope: Scope, begin: Message, message: Message) -> Message:
     begin["status"] = 304
     for name in ("content-length", "content-type"):
         del headers[name]
-    return message | {"body": b""}
+    return dict(message) | {"body": b""}
