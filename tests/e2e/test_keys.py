@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.browser import chromium_for_tests
+from tests.support.browser import chromium_for_tests, listening, served
 from tests.support.web_world import StillSite, World, new_world
 from triage.domain.records import EventKind
 
@@ -30,17 +26,10 @@ def browser() -> Iterator[Browser]:
 def world(tmp_path: Path) -> Iterator[World]:
     """A world that serves its pages."""
     world = new_world(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        world.site = StillSite(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
-        config = uvicorn.Config(world.client().app, log_level="critical")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield world
-        server.should_exit = True
-        thread.join()
+    with listening() as (listener, base_url):
+        world.site = StillSite(base_url=base_url)
+        with served(world.client().app, listener):
+            yield world
 
 
 @pytest.fixture

@@ -127,7 +127,9 @@ def test_a_link_whose_digest_is_gone_says_so(world: World) -> None:
         if not path.startswith("/u/"):
             assert world.client().get(path).status_code == 410
         place = path[:3]
-        assert world.client().post(path, data=FIELDS[place]).status_code in {200, 405, 410}
+        # What a mail program sends to unsubscribe is answered as ever.
+        statuses = {200} if place == "/u/" else {405, 410}
+        assert world.client().post(path, data=FIELDS[place]).status_code in statuses
 
 
 def fragments(path: str) -> list[str]:

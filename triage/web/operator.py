@@ -45,7 +45,7 @@ def create_operator_page(db: Database, clock: Clock, site: Site, max_age_days: i
         return render_report(read, site.name, "/style.css").encode()
 
     def show(_: Request) -> Response:
-        return HTMLResponse(cache.get("report", make))
+        return HTMLResponse(cache.get("report", make), headers={"Cache-Control": "no-store"})
 
     def style(_: Request) -> Response:
         return Response(css, media_type="text/css")

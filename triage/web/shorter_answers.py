@@ -82,11 +82,12 @@ def _without_known(scope: Scope, begin: Message, message: Message) -> Message:
     kind = headers.get("content-type", "").partition(";")[0]
     if begin["status"] != 200 or "set-cookie" in headers:
         return message
-    if kind in _KEPT_KINDS:
+    kept = headers.get("cache-control")
+    if kept is None and kind in _KEPT_KINDS:
         # The browser asks each time whether the page is still the same, so nobody sees an old one.
-        headers.setdefault("Cache-Control", "no-cache")
+        headers["Cache-Control"] = "no-cache"
         headers.add_vary_header("Cookie")
-    elif "cache-control" not in headers:
+    elif kept in {None, "no-store"}:
         return message
     tag = f'"{hashlib.sha256(message["body"]).hexdigest()[:32]}"'
     # Weak, because a compressed answer has other bytes.
