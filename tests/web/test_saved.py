@@ -240,6 +240,21 @@ def test_a_paper_is_saved_to_a_new_collection_and_moved(world: World, ada: Visit
     assert world.events() == []
 
 
+def test_one_press_never_takes_a_paper_out_of_a_named_collection(
+    world: World, ada: Visitor
+) -> None:
+    thesis = new(world, "Thesis")
+    save(world, 1, thesis)
+    before = world.everything()
+    page = ada.submit(ada.get(f"/saved/{thesis}"), "unsave")
+    assert page.request.url.path == "/papers/1/save"
+    assert "in these collections" in page.text
+    assert world.everything() == before
+    page = ada.submit(page, "Save", collection=[])
+    assert page.request.url.path == f"/saved/{thesis}"
+    assert names(world) == {"Thesis": 0}
+
+
 def test_a_name_that_is_taken_saves_nothing_yet(world: World, ada: Visitor) -> None:
     new(world, "Thesis")
     before = world.everything()
