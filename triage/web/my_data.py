@@ -117,11 +117,6 @@ def _ask_to_forget(page: PageContext, login: Login, request: Request) -> Respons
 
 
 def _forget(page: PageContext, login: Login, request: Request, fields: Fields) -> Response:
-    """Forget all votes, or bring them back."""
-    if fields.get("do") == "undo":
-        is_back = forgotten_votes.restore(page.db, page.clock, login.subscriber)
-        notice = "Your votes are back." if is_back else "The hour is over: your votes are deleted."
-        return page.redirect("/preferences", notice)
     if fields.get("do") != "forget":
         return _ask_to_forget(page, login, request)
     n = forgotten_votes.forget(page.db, page.clock, login.subscriber)
