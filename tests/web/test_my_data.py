@@ -131,10 +131,12 @@ def test_forgetting_my_votes_asks_first_and_can_be_undone_for_an_hour(
 
 
 def test_the_time_to_bring_votes_back_is_that_of_the_subscriber(world: World, ada: Visitor) -> None:
-    person = world.readers[0]
-    subscriptions.change(world.db, person.public_id, zone="Europe/Vienna")
-    ada.submit(ada.get("/likes/forget"), "forget")
-    assert "You can bring them back until 14:00 CET" in ada.get("/preferences").text
+    subscriptions.change(world.db, world.readers[0].public_id, zone="Europe/Vienna")
+    assert "bring them back" not in ada.submit(ada.get("/likes/forget"), "forget").text
+    vote(world, 1, EventKind.VOTE_UP)
+    page = ada.submit(ada.get("/likes/forget"), "forget")
+    assert page.text.count("You can bring them back until 14:00 CET") == 2
+    assert "1 vote is forgotten" in page.text
 
 
 def test_after_an_hour_forgotten_votes_are_gone(world: World, ada: Visitor) -> None:
