@@ -22,7 +22,7 @@ from triage.domain.records import Paper
 from triage.domain.source_records import FetchedPaper
 from triage.errors import NotFound
 from triage.papers import deduplicate
-from triage.papers.search import Filters, Hit, Search
+from triage.papers.search import EVERYTHING, Filters, Hit, Search
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
 from triage.ranking.serving.model_store import ModelStore
 from triage.store import Database
@@ -61,6 +61,35 @@ def about(n: int, title: str, abstract: str = FILLER, **fields: object) -> Fetch
 
 def titles(hits: list[Hit]) -> list[str]:
     return [hit.paper.title for hit in hits]
+
+
+# -- what is new -----------------------------------------------------------------------------------
+
+
+def test_the_newest_papers_with_all_words_of_a_query_come_newest_first(
+    database: Database, search: Search
+) -> None:
+    take_in(
+        database,
+        [
+            about(1, "Sparse graphs", listed_on=DAY - timedelta(days=2)),
+            about(2, "Graphs that are sparse"),
+            about(3, "Graphs", listed_on=DAY + timedelta(days=1)),
+            about(4, "Sparse graphs, a survey", categories=("math.CO",)),
+        ],
+    )
+
+    def newest(query: str, filters: Filters = EVERYTHING, limit: int = 9) -> list[str]:
+        return [paper.title for paper, _ in search.newest(query, filters, limit)]
+
+    surveyed, plain, old = "Sparse graphs, a survey", "Graphs that are sparse", "Sparse graphs"
+    assert newest("the sparse graph") == [surveyed, plain, old]
+    assert newest("sparse graph", limit=1) == [surveyed]
+    assert newest('"sparse graphs"') == [surveyed, old]
+    assert newest("sparse -survey") == [plain, old]
+    assert newest("", Filters(categories=("math",))) == [surveyed]
+    assert newest("sparse", Filters(until=DAY - timedelta(days=1))) == [old]
+    assert newest("") == newest("-survey") == newest("sparse zebra") == []
 
 
 # -- words -----------------------------------------------------------------------------------------

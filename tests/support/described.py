@@ -62,7 +62,7 @@ FORMS: dict[str, dict[str, list[str]]] = {
     "/authors": {"name": ["Ada Lovelace"], "do": ["follow", "unfollow"]},
     "/papers/{paper}": {"vote": ["vote_up", "save", "none"]},
     "/likes": {"paper": ["1"], "page": ["1"]},
-    "/likes/forget": {"do": ["forget", "undo"]},
+    "/likes/forget": {"do": ["forget"]},
     "/saved": {"name": ["Thesis", "saved"], "query": ["", "q=drafts"]},
     "/saved/{id}": {"name": ["Papers"], "do": ["rename", "renew"]},
     "/saved/{id}/delete": {"do": ["keep", "unsave"]},

@@ -15,6 +15,7 @@ from tests.support.web_world import Visitor, World, add_papers, new_world, paper
 from triage import store
 from triage.domain.records import EventKind
 from triage.store.tables import impressions
+from triage.subscribers import subscriptions
 from triage.web.my_data import PAGE
 
 
@@ -127,6 +128,15 @@ def test_forgetting_my_votes_asks_first_and_can_be_undone_for_an_hour(
     assert "Your votes are back." in page.text
     assert "Bring my votes back" not in page.text
     assert world.events() == before
+
+
+def test_the_time_to_bring_votes_back_is_that_of_the_subscriber(world: World, ada: Visitor) -> None:
+    subscriptions.change(world.db, world.readers[0].public_id, zone="Europe/Vienna")
+    assert "bring them back" not in ada.submit(ada.get("/likes/forget"), "forget").text
+    vote(world, 1, EventKind.VOTE_UP)
+    page = ada.submit(ada.get("/likes/forget"), "forget")
+    assert page.text.count("You can bring them back until 14:00 CET") == 2
+    assert "1 vote is forgotten" in page.text
 
 
 def test_after_an_hour_forgotten_votes_are_gone(world: World, ada: Visitor) -> None:

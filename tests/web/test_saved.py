@@ -227,7 +227,7 @@ def test_one_press_saves_to_the_default_collection(world: World, ada: Visitor) -
 
 
 def test_a_paper_is_saved_to_a_new_collection_and_moved(world: World, ada: Visitor) -> None:
-    page = ada.submit(ada.get("/papers/1/save"), "Save", collection=[], name="Thesis")
+    page = ada.submit(ada.get("/papers/1/save"), "Save", name="Thesis")
     assert "Saved in: Thesis." in page.text
     assert names(world) == {"Thesis": 1}
     page = ada.get("/papers/1/save")
@@ -240,14 +240,34 @@ def test_a_paper_is_saved_to_a_new_collection_and_moved(world: World, ada: Visit
     assert world.events() == []
 
 
-def test_a_name_that_is_taken_saves_nothing_yet(world: World, ada: Visitor) -> None:
-    new(world, "Thesis")
+def test_one_press_never_takes_a_paper_out_of_a_named_collection(
+    world: World, ada: Visitor
+) -> None:
+    thesis = new(world, "Thesis")
+    save(world, 1, thesis)
     before = world.everything()
-    page = ada.submit(ada.get("/papers/1/save?next=/likes"), "Save", name="thesis")
+    page = ada.submit(ada.get(f"/saved/{thesis}"), "unsave")
+    assert page.request.url.path == "/papers/1/save"
+    assert "in these collections" in page.text
+    assert world.everything() == before
+    page = ada.submit(page, "Save", collection=[])
+    assert page.request.url.path == f"/saved/{thesis}"
+    assert names(world) == {"Thesis": 0}
+
+
+def test_a_name_that_is_taken_saves_nothing_yet_and_loses_no_tick(
+    world: World, ada: Visitor
+) -> None:
+    thesis = str(new(world, "Thesis"))
+    before = world.everything()
+    page = ada.get("/papers/1/save?next=/likes")
+    page = ada.submit(page, "Save", collection=[thesis], name="thesis")
     assert page.status_code == 422
     assert "already" in page.text
     assert world.everything() == before
-    assert ada.submit(page, "Save", name="Other").request.url.path == "/likes"
+    page = ada.submit(page, "Save", name="Other")
+    assert page.request.url.path == "/likes"
+    assert names(world) == {"Other": 1, "Thesis": 1}
 
 
 @pytest.mark.parametrize("next", ["//evil.example", "https://evil.example", "/\\evil.example"])

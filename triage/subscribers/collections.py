@@ -62,6 +62,14 @@ def unsave(
     return n > 0
 
 
+def is_in_named(db: Database, subscriber: Subscriber, paper_id: int) -> bool:
+    """Return whether a paper is in another collection than the default one."""
+    with db.read() as conn:
+        held = store.collections.holding(conn, subscriber.id, paper_id)
+        default = store.collections.find_default(conn, subscriber.id)
+    return bool(held - {default.id if default else 0})
+
+
 def place(
     db: Database,
     clock: Clock,

@@ -117,20 +117,15 @@ def _ask_to_forget(page: PageContext, login: Login, request: Request) -> Respons
 
 
 def _forget(page: PageContext, login: Login, request: Request, fields: Fields) -> Response:
-    """Forget all votes, or bring them back."""
-    if fields.get("do") == "undo":
-        is_back = forgotten_votes.restore(page.db, page.clock, login.subscriber)
-        notice = "Your votes are back." if is_back else "The hour is over: your votes are deleted."
-        return page.redirect("/preferences", notice)
     if fields.get("do") != "forget":
         return _ask_to_forget(page, login, request)
     n = forgotten_votes.forget(page.db, page.clock, login.subscriber)
-    words = "vote is" if n == 1 else "votes are"
-    return page.redirect(
-        "/preferences",
-        f"{n} {words} forgotten, and everything learned from them. You can bring them back for an"
-        " hour, at the end of this page.",
-    )
+    with page.db.read() as conn:
+        until = forgotten_votes.can_restore_until(conn, page.clock, login.subscriber)
+    notice = f"{n} {'vote is' if n == 1 else 'votes are'} forgotten, and all that they taught."
+    if until:
+        notice += f" You can bring them back until {until:%H:%M %Z}, at the end of this page."
+    return page.redirect("/preferences", notice)
 
 
 def _download(page: PageContext, login: Login, request: Request) -> Response:

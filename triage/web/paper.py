@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -117,7 +118,14 @@ def routes(page: PageContext) -> list[Route]:
         login = page.login_cookie.check_form(request, fields)
         stored, _ = _load_paper(page, _id_in_path(request))
         choice, id = fields.get("vote", ""), stored.paper_id
+        back = own_path(fields.get("back", "")) or f"/papers/{id}"
         notice = ""
+        if choice == UNSAVE and collections.is_in_named(page.db, login.subscriber, id):
+            # One press must not undo what was put in order.
+            return page.redirect(
+                f"/papers/{id}/save?{urlencode({'next': back})}",
+                "This paper is in these collections. Take away the ticks that you want no more.",
+            )
         if choice == UNSAVE:
             collections.unsave(page.db, login.subscriber, id)
             notice = "It is not saved any more."
@@ -129,7 +137,6 @@ def routes(page: PageContext) -> list[Route]:
             evidence = request_evidence(request) | {"method": "paper page"}
             votes.vote(page.db, login.subscriber, id, kind, page.clock, evidence)
             notice = f"{VOTE_TEXTS[kind].done} {VOTE_TEXTS[kind].effect}"
-        back = own_path(fields.get("back", "")) or f"/papers/{id}"
         return page.redirect(back, notice, place=f"paper-{id}")
 
     def show_why(page: PageContext, login: Login, request: Request) -> Response:

@@ -243,9 +243,11 @@ def _show_choice(
     request: Request,
     paper: Paper,
     back: str,
-    name: str = "",
+    *,
+    typed: Fields | None = None,
     wrong: str = "",
 ) -> Response:
+    """Return the page to choose collections, as it was filled in if that was `wrong`."""
     with page.db.read() as conn:
         own = store.collections.of(conn, login.subscriber.id)
         holding = store.collections.holding(conn, login.subscriber.id, paper.id)
@@ -258,19 +260,22 @@ def _show_choice(
         422 if wrong else 200,
         paper=paper,
         choices=choices,
-        ticked=holding or {next(iter(choices))},
+        ticked=_ticked(typed) if typed else holding,
         is_saved=bool(holding),
         back=back,
-        typed=name,
+        typed=typed.get("name", "") if typed else "",
         wrong=wrong,
     )
 
 
 def _place(page: PageContext, login: Login, request: Request, fields: Fields) -> Response:
-    """Save a paper into the ticked collections, and into a new one if the form has its name."""
+    """Save a paper into the ticked collections, and into a new one if the form has its name.
+
+    A paper that is not saved yet goes into the default collection if the form has none of these.
+    """
     paper, back = _paper(page, request), own_path(fields.get("back", ""))
     subscriber, name = login.subscriber, fields.get("name", "")
-    chosen = {number(each) for each in fields.getlist("collection") if each}
+    chosen = _ticked(fields)
     with page.db.read() as conn:
         own = {each.id for each, _ in store.collections.of(conn, subscriber.id) if not each.query}
     if not chosen <= own | {_DEFAULT}:
@@ -278,8 +283,10 @@ def _place(page: PageContext, login: Login, request: Request, fields: Fields) ->
     try:
         new = collections.create(page.db, page.clock, subscriber, name) if name.strip() else None
     except ConfigError as error:
-        return _show_choice(page, login, request, paper, back, name, str(error))
-    if _DEFAULT in chosen:
+        return _show_choice(page, login, request, paper, back, typed=fields, wrong=str(error))
+    with page.db.read() as conn:
+        is_saved = bool(store.collections.holding(conn, subscriber.id, paper.id))
+    if _DEFAULT in chosen or not (chosen or new or is_saved):
         chosen.add(collections.get_or_create_default(page.db, page.clock, subscriber))
     chosen = chosen - {_DEFAULT} | ({new} if new else set())
     evidence = request_evidence(request) | {"method": "paper page"}
@@ -289,6 +296,10 @@ def _place(page: PageContext, login: Login, request: Request, fields: Fields) ->
     names = ", ".join(each.name for each, _ in listed if each.id in chosen)
     notice = f"Saved in: {names}." if names else "This paper is not saved any more."
     return page.redirect(back or f"/papers/{paper.id}", notice, place=f"paper-{paper.id}")
+
+
+def _ticked(fields: Fields) -> set[int]:
+    return {number(each) for each in fields.getlist("collection")}
 
 
 def _paper(page: PageContext, request: Request) -> Paper:
