@@ -42,6 +42,9 @@ def test_every_link_carries_a_token_of_its_purpose(base: str) -> None:
         assert KEYRING.verify(each.page.rpartition("/")[2], Purpose.PAPER, NOON).action is None
     assert links.preferences == f"{start}/preferences"
     assert links.home == f"{start}/"
+    assert links.vote_page.startswith(f"{start}/d/")
+    claims = KEYRING.verify(links.vote_page.rpartition("/")[2], Purpose.DIGEST, NOON)
+    assert (claims.slate, claims.position, claims.action) == (chosen.public_id, 0, None)
     assert links.unsubscribe.startswith(f"{start}/u/")
 
 

@@ -234,6 +234,7 @@ def test_claims_that_do_not_fit_are_the_callers_mistake(
         "Subject: unsubscribe {}",
         "see {}, and {}",
         "GET /p/{}",
+        "GET /d/{}",
     ],
 )
 @pytest.mark.parametrize("damage", ["", "cut", "altered", "encoded", "twice", "upper"])
