@@ -12,7 +12,8 @@ from tests.support.doctor_world import installation
 from tests.support.factories import NOON
 from tests.support.installation import add_reader, empty_slate, queue
 from triage import store
-from triage.app.application import create_installation, open_app
+from triage.app.application import open_app
+from triage.app.installation import create_installation
 from triage.domain.records import MessageState as State
 from triage.subscribers.network_limit import TRUSTED
 

@@ -15,7 +15,8 @@ from tests.support import databases
 from tests.support.biorxiv_server import Preprints
 from tests.support.emulator import Upstreams as Servers
 from tests.support.fakes import StoppedClock
-from triage.app.application import App, create_installation, open_app
+from triage.app.application import App, open_app
+from triage.app.installation import create_installation
 from triage.domain.protocols import Source
 from triage.domain.source_records import NamedPaper
 from triage.errors import ConfigError, SourceError

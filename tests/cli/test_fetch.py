@@ -19,7 +19,8 @@ from tests.support import databases
 from tests.support.biorxiv_server import Preprints
 from tests.support.emulator import Fault, Upstreams
 from tests.support.fakes import StoppedClock
-from triage.app.application import App, create_installation, open_app
+from triage.app.application import App, open_app
+from triage.app.installation import create_installation
 from triage.cli import cli
 from triage.errors import ConfigError
 

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from tests.support.installation import rows
-from triage.app.application import create_installation, open_app
+from triage.app.application import open_app
+from triage.app.installation import create_installation
 from triage.resources import example_config
 
 

@@ -21,7 +21,8 @@ from tests.support.crash_places import BEFORE_THE_DOT, POINTS
 from tests.support.installation import ListedSource
 from tests.support.senders import Senders, forking
 from triage import store
-from triage.app.application import App, create_installation, open_app
+from triage.app.application import App, open_app
+from triage.app.installation import create_installation
 from triage.cli.demo.story import PAPERS
 from triage.domain.protocols import silent
 from triage.domain.records import EventKind, Frequency, MessageState, Policy, SubscriberState

@@ -18,7 +18,8 @@ import pytest
 from tests.support import databases
 from triage import settings
 from triage.app import live_sources
-from triage.app.application import create_installation, open_app
+from triage.app.application import open_app
+from triage.app.installation import create_installation
 
 # The source is found under its name; recorded answers lie beside the test.
 CONFTEST = """

@@ -19,7 +19,7 @@ import httpx
 
 from tests.support.installation import rows
 from tests.support.senders import sink, taken
-from triage.app.application import create_installation
+from triage.app.installation import create_installation
 from triage.cli.demo.story import DAY_TWO, PAPERS
 from triage.resources import example_config
 from triage.store import Database, open_database

@@ -38,7 +38,8 @@ from tests.support.installation import rows
 from tests.support.paths import ROOT
 from tests.support.senders import sink, taken
 from triage import store
-from triage.app.application import create_installation, open_app
+from triage.app.application import open_app
+from triage.app.installation import create_installation
 from triage.domain.digest_calendar import REST, latest_digest_on
 from triage.operations.jobs import SETTLED_AGAIN
 from triage.resources import example_config

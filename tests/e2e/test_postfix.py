@@ -20,7 +20,8 @@ from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
 from tests.reliability.test_live_day import CATEGORIES, DAY, records
 from tests.support.emulator import Upstreams
 from tests.support.mail_servers import CERTIFICATE
-from triage.app.application import create_installation, open_app
+from triage.app.application import open_app
+from triage.app.installation import create_installation
 from triage.cli.demo.story import PAPERS
 from triage.resources import example_config
 from triage.store.tables import message_bodies, messages

@@ -18,7 +18,8 @@ from tests.e2e.postfix import PASSWORD, USER, Postfix, postfix
 from tests.support.factories import subscriber
 from tests.support.mail_servers import CERTIFICATE
 from triage import store
-from triage.app.application import App, create_installation, open_app
+from triage.app.application import App, open_app
+from triage.app.installation import create_installation
 from triage.cli.demo.story import PAPERS
 from triage.delivery import postfix_log
 from triage.domain.records import Frequency

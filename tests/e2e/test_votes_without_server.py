@@ -20,7 +20,7 @@ from tests.support.mail_servers import CERTIFICATE, PASSWORD, USER
 from tests.support.paths import ROOT
 from tests.support.senders import sink, taken
 from tests.support.vote_mail import AUTHSERV_ID, Mailbox, buttons, links, mailbox, write
-from triage.app.application import create_installation
+from triage.app.installation import create_installation
 from triage.cli.demo.story import DAY_ONE, DAY_TWO, PAPERS
 from triage.digest.message import part_of
 from triage.resources import example_config
@@ -119,7 +119,7 @@ def test_votes_by_mail_change_the_next_digest_and_forged_ones_do_not(loop: Loop)
     loop.box.send(write(likes[2], f'"{ADA}" <eve@evil.example>'), "eve@evil.example")
     loop.box.send(write(likes[3], ADA, Auto_Submitted="auto-replied"), ADA)
     loop.box.send(write(likes[4], ADA, Subject="Automatic reply: Like"), ADA)
-    assert "0 suppressed, 0 unsubscribed" in loop.triage("bounces", "intake", "--imap")
+    assert "list --kind ignored_vote" in loop.triage("bounces", "intake", "--imap")
     assert loop.kinds() == [
         "ignored_vote other sender",
         "ignored_vote unproved sender",

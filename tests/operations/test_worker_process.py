@@ -90,7 +90,8 @@ def test_it_finishes_and_ends_when_this_process_is_killed(tmp_path: Path) -> Non
 def test_the_scheduler_trains_so(tmp_path: Path) -> None:
     from tests.support import databases
     from tests.support.fakes import StoppedClock
-    from triage.app.application import create_installation, open_app
+    from triage.app.application import open_app
+    from triage.app.installation import create_installation
 
     database = databases.new_database(tmp_path)
     url = database.engine.url.render_as_string(hide_password=False)

@@ -20,7 +20,8 @@ from tests.support.fakes import StoppedClock
 from tests.support.installation import fetched, installed, rows, stored_papers, take_in, unnamed
 from tests.support.scholars import Scholars
 from triage import store
-from triage.app.application import create_installation, open_app
+from triage.app.application import open_app
+from triage.app.installation import create_installation
 from triage.cli import cli
 from triage.clock import SystemClock
 from triage.domain.protocols import Enricher

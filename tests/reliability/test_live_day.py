@@ -19,7 +19,8 @@ from tests.support.emulator import Fault, Upstreams
 from tests.support.mail_servers import CERTIFICATE, PASSWORD, USER, inbox
 from tests.support.paths import SHARED
 from triage import store
-from triage.app.application import App, create_installation, open_app
+from triage.app.application import App, open_app
+from triage.app.installation import create_installation
 from triage.cli import cli
 from triage.cli.demo.story import PAPERS
 from triage.digest.message import part_of

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from sqlalchemy import event
 
 from triage import store
-from triage.app.application import App, create_installation, open_app
+from triage.app.application import App, open_app
+from triage.app.installation import create_installation
 from triage.cli import cli
 from triage.cli.demo.story import DAY_ONE, PAPERS
 from triage.errors import DatabaseError

@@ -19,7 +19,8 @@ from tests.support.factories import NOON
 from tests.support.fakes import StoppedClock
 from tests.support.zotero_server import KEY, ZoteroServer
 from triage import store
-from triage.app.application import App, create_installation, open_app
+from triage.app.application import App, open_app
+from triage.app.installation import create_installation
 from triage.cli.demo.story import PAPERS
 from triage.domain.records import Subscriber
 from triage.papers.ingest import ingest

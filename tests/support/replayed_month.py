@@ -16,7 +16,8 @@ from tests.support.fakes import StoppedClock
 from tests.support.installation import ListedSource, fetched
 from tests.support.topics import CATEGORIES, TOPICS
 from triage import store
-from triage.app.application import App, create_installation, open_app
+from triage.app.application import App, open_app
+from triage.app.installation import create_installation
 from triage.domain.records import EventKind, Frequency, Subscriber
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.papers.deduplicate import merge

@@ -202,7 +202,7 @@ def test_back_and_reload_send_nothing_again(world: World) -> None:
     assert asked.history[0].headers["location"] == "/subscribe/sent"
     [note] = world.answers()
     confirmed = ada.submit(ada.get(note.path))
-    assert confirmed.history[0].headers["location"] == "/subscribed"
+    assert confirmed.history[0].headers["location"] == "/subscribed#first"
     assert "The next digest comes at 07:00 (UTC)" in confirmed.text
     again = ada.get("/subscribed")
     assert again.status_code == 200
@@ -420,6 +420,20 @@ def test_another_browser_types_the_code(world: World) -> None:
     assert phone.submit(wrong, code=code[0]).status_code == 200
     assert ADDRESS in phone.get("/preferences").text
     assert desktop.get(note.path).status_code == 410
+
+
+def test_back_to_the_link_after_the_login_is_no_error_and_gives_nobody_a_session(
+    world: World,
+) -> None:
+    ada = world.visitor()
+    ada.submit(ada.get("/login"), email=ADDRESS)
+    [note] = world.answers()
+    page = ada.get(note.path)
+    assert "Log out" in ada.submit(page).text
+    back = ada.get(note.path)
+    assert (back.status_code, back.headers["location"]) == (303, "/")
+    assert ada.post(note.path, data={"do": "enter"}).status_code == 410
+    assert world.visitor().get(note.path).status_code == 410
 
 
 def test_five_wrong_codes_end_it(world: World) -> None:

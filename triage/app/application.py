@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import secrets
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from email.utils import parseaddr
@@ -30,7 +28,7 @@ from triage.domain.arxiv_categories import check_chosen
 from triage.domain.link_tokens import Keyring
 from triage.domain.protocols import Progress, silent
 from triage.errors import ConfigError
-from triage.settings import SECRET_FILE, Settings, load_settings, read_secret, read_signing_secret
+from triage.settings import Settings, load_settings, read_secret, read_signing_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +50,6 @@ if TYPE_CHECKING:
     from triage.store import Database
     from triage.subscribers.signup import Signup
 
-CONFIG_NAME = "triage.toml"
 # A digest waits no longer for one source. Papers that are not read in time are read later.
 LONGEST_FETCH = timedelta(minutes=3)
 BOUNCES_EVERY = timedelta(minutes=10)
@@ -247,13 +244,9 @@ class App:
         from triage.delivery.bounces.intake import Intake
         from triage.subscribers.votes import record_mailed_vote
 
+        trusted = self.settings.bounces.authserv_id
         return Intake(
-            self.database,
-            self.keyring,
-            self.clock,
-            self.address_hash,
-            record_mailed_vote,
-            self.settings.bounces.authserv_id,
+            self.database, self.keyring, self.clock, self.address_hash, record_mailed_vote, trusted
         )
 
     def read_new_bounces(self) -> Iterator[bytes]:
@@ -263,13 +256,8 @@ class App:
         bounces = self.settings.bounces
         if bounces.imap_host:
             password = _password("IMAP_PASSWORD", "[bounces] imap_host")
-            yield from read_imap(
-                bounces.imap_host,
-                bounces.imap_port,
-                bounces.username,
-                password,
-                folder=bounces.imap_folder,
-            )
+            account = bounces.imap_host, bounces.imap_port, bounces.username, password
+            yield from read_imap(*account, folder=bounces.imap_folder)
 
     def build_message(self, slate: Slate, now: datetime, resent_on: date | None = None) -> Composed:
         """Build the message of a slate: links, then text and HTML, then signed bytes.
@@ -453,45 +441,6 @@ def open_app(config: Path, *, clock: Clock | None = None) -> App:
     return App(settings, clock or SystemClock())
 
 
-def create_installation(folder: Path, example: str) -> tuple[Path, bool]:
-    """Write the secret and the config, and create the database; do nothing if there is a config.
-
-    Args:
-        example: the text of the config file to write.
-
-    Returns:
-        The path of the config file, and whether it was written now.
-
-    Raises:
-        ConfigError: the folder cannot be written.
-    """
-    from triage.delivery.sent_log_check import check_sent_log
-    from triage.store.migrate import upgrade
-
-    config = folder / CONFIG_NAME
-    if config.exists():
-        return config, False
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / SECRET_FILE).exists():
-            _write_private(folder / SECRET_FILE, secrets.token_urlsafe(48) + "\n")
-        # The config is written last, so that after an interruption the next call continues.
-        _write_private(config, example)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot write to {folder}: {error.strerror}; check its permissions"
-        ) from error
-    app = open_app(config)
-    if app.settings.database_file is not None:
-        # The database contains addresses. SQLite gives its other files the mode of the database.
-        app.settings.database_file.touch(mode=0o600)
-    upgrade(app.unchecked_database)
-    # This links the database and the sent log, so that the loss of either is detected.
-    check_sent_log(app.database, app.sent_log, app.clock)
-    app.close()
-    return config, True
-
-
 def _password(name: str, setting: str) -> str:
     password = read_secret(name)
     if password is None:
@@ -500,9 +449,3 @@ def _password(name: str, setting: str) -> str:
             f" TRIAGE_{name}_FILE to a file that contains it"
         )
     return password
-
-
-def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)

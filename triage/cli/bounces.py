@@ -49,6 +49,8 @@ def intake(files: tuple[str, ...], maildir: str | None, configured: bool) -> Non
         warn(error)
         sys.exit(os.EX_TEMPFAIL)
     click.echo(str(report))
+    if "ignored_vote" in report.kinds:
+        click.echo("`triage bounces list --kind ignored_vote` says why a vote does not count")
     for problem in problems:
         warn(problem)
     if problems:

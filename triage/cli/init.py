@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from triage.app.application import create_installation
+from triage.app.installation import create_installation
 from triage.resources import example_config
 
 

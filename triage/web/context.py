@@ -41,6 +41,8 @@ ERASED = "error_erased"
 GONE = ("error_expired", "error_used", ERASED)
 """The pages for links that have ended."""
 _BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
+KEPT = {200, 422, 429}
+"""The status of the answers to a form that browsers keep for Back."""
 MOST_PATH = 1000
 """The longest path that is kept to return to, in characters."""
 
@@ -161,7 +163,7 @@ class PageContext:
         )
         if COOKIE in request.cookies:
             self.login_cookie.delete(response, COOKIE)
-        if request.method == "POST" and "token" not in request.path_params:
+        if request.method == "POST" and status in KEPT and "token" not in request.path_params:
             # Else Back to a form with errors, or with a preview, shows an error of the browser.
             response.headers["Cache-Control"] = "private, no-cache"
         return response

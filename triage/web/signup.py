@@ -103,6 +103,9 @@ def routes(page: PageContext) -> list[Route]:
                 return page.show(request, "enter", needs_code=not is_same_browser, wrong_code=None)
             session = page.sessions.begin(token, secret, fields.get("code", ""))
         except TokenExpired:
+            if request.method != "POST" and cookie.read(request):
+                # Who has logged in with this link goes Back to it.
+                return page.redirect("/")
             raise HTTPException(410, "error_used") from None
         except TokenError:
             code = fields.get("code", "")[:20]

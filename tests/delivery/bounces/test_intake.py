@@ -34,7 +34,8 @@ from tests.support.installation import (
 from tests.support.mail_servers import inbox, script
 from tests.support.web_world import everything
 from triage import store
-from triage.app.application import App, create_installation, open_app
+from triage.app.application import App, open_app
+from triage.app.installation import create_installation
 from triage.cli import cli
 from triage.delivery.bounces import intake as bounce_intake
 from triage.delivery.bounces.classify import Kind

@@ -342,7 +342,10 @@ def test_a_vote_counts_as_long_as_a_link_would(votes: Votes) -> None:
 
 def test_of_who_was_erased_nothing_is_kept(votes: Votes) -> None:
     mail, address = votes.write(), votes.ada
+    assert votes.take(votes.write(votes.links().save)).kind is Kind.VOTE
+    assert votes.take(votes.write(sender=EVE)).kind is Kind.IGNORED_VOTE
     subscriptions.erase(votes.world.db, address)
+    assert rows(votes.world.db, "bounces") == []
     assert votes.take(mail).kind is Kind.IGNORED_VOTE
     assert votes.status() == "no such digest"
     assert votes.stored() == []

@@ -9,7 +9,8 @@ from email import message_from_bytes
 from pathlib import Path
 
 from triage import store
-from triage.app.application import App, create_installation, open_app
+from triage.app.application import App, open_app
+from triage.app.installation import create_installation
 from triage.cli.demo.cast import CAST, Character
 from triage.digest.links import digest_links
 from triage.digest.message import part_of

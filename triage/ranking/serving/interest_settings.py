@@ -7,7 +7,7 @@ from datetime import date
 
 from triage import store
 from triage.domain.protocols import Clock, Encoder
-from triage.domain.records import Interest, Subscriber
+from triage.domain.records import EncodedPapers, Interest, Subscriber
 from triage.errors import NotFound
 from triage.ranking.interest_clusters import cluster_interests, name_interests, similarity_threshold
 from triage.ranking.serving.active_models import (
@@ -21,6 +21,8 @@ from triage.store import Database
 
 # Names of interests are compared with the papers of these days.
 POOL_DAYS = 14
+# The same where a page waits, in days that have papers.
+QUICK_DAYS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +43,35 @@ def refresh_interests(
     """
     encoder = ensure_active_models(database, model_store, clock, clock.now().date()).encoder
     encode_new(database, encoder)
-    return _refresh(database, encoder, clock, subscriber)
+    with database.read() as conn:
+        pool = load_pool(conn, encoder, clock.now().date(), POOL_DAYS)
+    return _refresh(database, encoder, pool, clock, subscriber)
 
 
 def refresh_interests_quickly(
     database: Database, model_store: ModelStore, clock: Clock, subscriber: Subscriber
 ) -> None:
-    """Do the same with the active encoder, for a page: fit and encode nothing.
+    """Do the same for a page: with the active encoder and few papers, fit and encode nothing.
 
     Without an encoder, the next digest finds the interests.
     """
-    if pair := load_active_models(database, model_store):
-        _refresh(database, pair.encoder, clock, subscriber)
+    pair = load_active_models(database, model_store)
+    with database.read() as conn:
+        days = store.listing_days.newest_days(conn, QUICK_DAYS)
+        if pair is None or not days:
+            return
+        pool = load_pool(conn, pair.encoder, days[0], (days[0] - days[-1]).days)
+    _refresh(database, pair.encoder, pool, clock, subscriber)
 
 
 def _refresh(
-    database: Database, encoder: Encoder, clock: Clock, subscriber: Subscriber
+    database: Database,
+    encoder: Encoder,
+    pool: EncodedPapers,
+    clock: Clock,
+    subscriber: Subscriber,
 ) -> tuple[InterestShare, ...]:
     on = clock.now().date()
-    with database.read() as conn:
-        pool = load_pool(conn, encoder, on, POOL_DAYS)
     with database.write() as conn:
         profile = load_profile(conn, encoder, subscriber, store.events.votes(conn, subscriber.id))
         found = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
