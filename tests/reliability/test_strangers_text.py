@@ -113,7 +113,12 @@ def test_long_digests_in_all_scripts_are_whole_and_readable(guarantee: Guarantee
         assert "Unsubscribe" in soup.get_text()
         assert made.links.unsubscribe in text
 
+        # The links within the mail lead to its papers; all others are in the text, too.
         links = {str(anchor["href"]) for anchor in soup.find_all("a")}
+        places = {link for link in links if link.startswith("#")}
+        shown = range(1, made.rendered.n_papers + 1) if made.rendered.n_papers > 1 else ()
+        assert places == {f"#paper-{number}" for number in shown}
+        links -= places
         for unseen in (preheader, *soup.find_all(["style", "title"])):
             unseen.decompose()
         assert links | set(URL.findall(soup.get_text(" "))) == set(URL.findall(text))
@@ -168,7 +173,13 @@ def test_nothing_that_strangers_write_becomes_more_than_text(guarantee: Guarante
         assert faults(made) == [], n
         html, n_shown = made.part("html"), made.rendered.n_papers
         assert problems_of_html(html) == [], n
-        assert len(re.findall("<a ", html)) == 6 * n_shown + 4 + (n_shown < of_digest)
+        # The list of titles has a link to each paper, and the list and the paper have its PDF.
+        n_pdfs = sum(len(each.resources) for each in made.links.papers[:n_shown])
+        n_of_papers = 7 * n_shown + 2 * n_pdfs
+        assert len(re.findall("<a ", html)) == n_of_papers + 4 + (n_shown < of_digest)
+        assert {url.split("/")[2] for each in made.links.papers for _, url in each.resources} <= {
+            "arxiv.org"
+        }
         assert len(re.findall("<td", html)) == n_shown + 4
         assert len(re.findall("<h[12]", html)) == n_shown + 1
         both = html + made.part("plain") + made.rendered.subject

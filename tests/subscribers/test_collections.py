@@ -142,9 +142,16 @@ def test_what_a_suspected_scanner_saved_is_saved_once_it_is_believed(world: Worl
     assert collected(world) == {"Saved": [1]}
 
 
-def test_a_burst_unsaves_what_was_saved_in_its_minute(world: World) -> None:
+def test_what_a_person_voted_down_since_is_not_saved_by_believing_a_scanner(world: World) -> None:
+    cast(world, SAVE, 1, origin=Origin.SUSPECTED_SCANNER)
+    world.clock.sleep(60)
+    cast(world, DOWN, 1)
+    votes.believe(world.db, world.readers[0])
+    assert collected(world) == {}
+
+
+def test_a_burst_unsaves_what_its_links_saved(world: World) -> None:
     save(world, 3)
-    world.clock.sleep(600)
     cast(world, SAVE, 1)
     many = {"links_opened": 40, "papers_contradicted": 3, "agent": "none", "on_page_s": 0.0}
     cast(world, SAVE, 2, evidence=many)

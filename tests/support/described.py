@@ -92,15 +92,14 @@ IN_PATHS = {
     "paper": ["1", "2", "'", "9223372036854775808"],
     "id": ["1", "2", "'"],
     "category": ["cs.CL", "cs", "'"],
-    "category:path": ["cs.CL", "cs", "'"],
     "ending": ["bib", "ris", "'"],
     "file": ["likes.bib", "likes.json", "everything.json", "'"],
 }
 MEDIA_TYPES: dict[str, list[str]] = {
     "/f/{token}.atom": ["application/atom+xml"],
     "/f/{token}.json": ["application/feed+json"],
-    "/categories/{category:path}.atom": ["application/atom+xml"],
-    "/categories/{category:path}.json": ["application/feed+json"],
+    "/categories/{category}.atom": ["application/atom+xml"],
+    "/categories/{category}.json": ["application/feed+json"],
     "/saved/{id}/papers.{ending}": [
         "application/x-bibtex", "application/x-research-info-systems", "text/csv",
         "application/vnd.citationstyles.csl+json",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
+import re
+import time
+import tracemalloc
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -11,8 +16,10 @@ import pytest
 
 from tests.support.web_world import Visitor, World, new_world
 from triage.domain.records import EventKind
+from triage.errors import ConfigError
+from triage.subscribers import library_import
 from triage.subscribers.bibliography import entries
-from triage.web.library_upload import LARGEST
+from triage.web.library_upload import LARGEST, LONGEST_TEXT
 from triage.web.middleware import BODY_LIMIT
 
 LIBRARY = """@misc{a, eprint={2603.00001}, title={Drafts}}
@@ -90,7 +97,7 @@ def test_what_is_no_library_changes_nothing(world: World, ada: Visitor, content:
     assert world.everything() == before
 
 
-def test_a_library_of_five_hundred_entries_fits_and_no_more_than_2_mb(
+def test_a_library_of_five_hundred_entries_fits_and_no_more_than_20_mb(
     world: World, ada: Visitor
 ) -> None:
     entry = "@article{{k{0}, eprint={{2603.{0:05d}}}, abstract={{" + "A sentence. " * 250 + "}}}}\n"
@@ -98,10 +105,64 @@ def test_a_library_of_five_hundred_entries_fits_and_no_more_than_2_mb(
     assert len(whole) > 1_500_000
     assert "3 new likes" in bring(ada, whole).text
     before = world.everything()
-    assert bring(ada, b"x" * LARGEST).status_code == 413
-    sent = {"seal": "x", "text": "x" * BODY_LIMIT}
+    refused = bring(ada, b"x" * LARGEST)
+    assert refused.status_code == 413
+    assert "larger than the limit, 20 MB" in refused.text
+    pasted = ada.post("/import", data={"seal": "x", "text": "x" * LONGEST_TEXT})
+    assert pasted.status_code == 413
+    assert "A pasted list may have 2 MB" in pasted.text
+    sent = {"seal": "x", "text": "x" * BODY_LIMIT.size}
     assert ada.post("/preferences", data=sent).status_code == 413
     assert world.everything() == before
+
+
+def test_many_libraries_at_once_are_on_the_disk_and_read_one_after_the_other(
+    world: World, ada: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, piece, n_pieces = 8, 64 * 1024, 64
+    [seal] = re.findall(r'name="seal" value="([^"]+)"', ada.get("/import").text)[:1]
+    cookie = "; ".join(f"{name}={value}" for name, value in ada.cookies.items())
+    at_work, most_at_work, n_read = 0, 0, 0
+
+    def read_library(*_: object) -> object:
+        nonlocal at_work, most_at_work, n_read
+        at_work, n_read = at_work + 1, n_read + 1
+        most_at_work = max(most_at_work, at_work)
+        time.sleep(0.01)
+        at_work -= 1
+        raise ConfigError("no library")
+
+    monkeypatch.setattr(library_import, "read_library", read_library)
+
+    async def body() -> AsyncIterator[bytes]:
+        for name, value in (("seal", seal), ("file", None)):
+            more = '; filename="a.bib"' if value is None else ""
+            yield f'--b\r\nContent-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode()
+            if value is not None:
+                yield f"{value}\r\n".encode()
+        for _ in range(n_pieces):
+            yield b"x" * piece
+            # The others send, too.
+            await asyncio.sleep(0)
+        yield b"\r\n--b--\r\n"
+
+    async def bring_all() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(world.client().app)
+        headers = {"cookie": cookie, "content-type": "multipart/form-data; boundary=b"}
+        async with httpx.AsyncClient(transport=transport, base_url=world.site.base_url) as client:
+            posts = [client.post("/import", content=body(), headers=headers) for _ in range(n)]
+            return await asyncio.gather(*posts)
+
+    tracemalloc.start()
+    try:
+        answers = asyncio.run(bring_all())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert {answer.status_code for answer in answers} == {422}
+    assert (n_read, most_at_work) == (n, 1)
+    # Each may keep 1 MB in memory, and one is read whole.
+    assert peak < n * piece * n_pieces / 2
 
 
 def test_a_stranger_brings_nothing(world: World, ada: Visitor) -> None:

@@ -31,12 +31,14 @@ from triage.domain.paper_ids import identify
 from triage.domain.protocols import Encoder
 from triage.domain.records import F32, I64, Paper
 from triage.domain.search_query import LONGEST, Query, Term, parse, words_of
-from triage.errors import ModelError, NotFound
+from triage.errors import DatabaseError, ModelError, NotFound
 from triage.papers.vector_index import Nearest
 from triage.store import Connection, Database
 from triage.store.search import IN_TITLES, Filters, MatchTerms
 
 LoadEncoder = Callable[[str], Encoder]
+Ranked = tuple[int, float]
+"""The id of a found paper, and its score as in a `Hit`."""
 EVERYTHING: Final = Filters()
 # The constant of Cormack, Clarke & Büttcher.
 _RANKS: Final = 60
@@ -46,6 +48,7 @@ _BUDGET: Final = 10_000
 _FEW: Final = 20
 _FEEDBACK: Final = 10
 _ENOUGH: Final = 4
+_MOST_COUNTED: Final = 50_000
 _MOST_TOGETHER: Final = 6
 _AT_LEAST: Final = 200
 _CHUNK: Final = 20_000
@@ -80,8 +83,13 @@ class Search:
         self._reading = Lock()
         self._version = ""
         self._nearest = Nearest()
-        # Terms of more than _BUDGET papers, which are slow to count.
-        self._common: set[Term] = set()
+        # The number of papers with each term that was searched for, until there are new papers.
+        self._counted: dict[Term, int] = {}
+
+    def prepare(self) -> None:
+        """Load the encoder and the vectors, for which the first search would wait."""
+        with suppress(DatabaseError):
+            self.rank("a first search", limit=1)
 
     def find(self, text: str, filters: Filters = EVERYTHING, limit: int = 20) -> list[Hit]:
         """Return up to `limit` papers that match a query best, best first.
@@ -90,6 +98,16 @@ class Search:
         or more, the few papers with the phrase around the rarest word are next. Without text,
         filters give the newest matching papers, and no filters give nothing.
         """
+        return self.load(self.rank(text, filters, limit))
+
+    def load(self, ranked: Sequence[Ranked]) -> list[Hit]:
+        """Return found papers, without those that were deleted since."""
+        with self._database.read() as conn:
+            papers = store.papers.load(conn, [id for id, _ in ranked])
+        return [Hit(papers[id], score) for id, score in ranked if id in papers]
+
+    def rank(self, text: str, filters: Filters = EVERYTHING, limit: int = 20) -> list[Ranked]:
+        """Return what `find` finds, without loading it: a page shows only some of it."""
         if limit <= 0:
             return []
         n = max(_AT_LEAST, 2 * limit)
@@ -104,7 +122,7 @@ class Search:
                 lists = []
             else:
                 lists = [store.search.newest(conn, filters, limit)]
-            return _hits(conn, lists, limit, first=named)
+            return _best(conn, lists, limit, first=named)
 
     def newest(
         self, text: str, filters: Filters = EVERYTHING, limit: int = 20
@@ -131,6 +149,12 @@ class Search:
         Raises:
             NotFound: one of them is not stored.
         """
+        return self.load(self.rank_similar(paper_ids, filters, limit))
+
+    def rank_similar(
+        self, paper_ids: Sequence[int], filters: Filters = EVERYTHING, limit: int = 20
+    ) -> list[Ranked]:
+        """Return what `similar` finds; see `rank`."""
         if limit <= 0 or not paper_ids:
             return []
         n = max(_AT_LEAST, 2 * limit)
@@ -154,7 +178,7 @@ class Search:
                 near = nearest.find(vector, n, _among(conn, MatchTerms(), filters))
             terms = list(dict.fromkeys(chain.from_iterable(several)))
             matching = _with_some_terms(conn, self._counts(conn, terms), MatchTerms(), filters, n)
-            return _hits(conn, [matching, near], limit, without=paper_ids)
+            return _best(conn, [matching, near], limit, without=paper_ids)
 
     def _lists(
         self, conn: Connection, query: Query, counts: dict[Term, int], filters: Filters, n: int
@@ -184,6 +208,7 @@ class Search:
                     encoder = self._load_encoder(version)
                     break
         if encoder is None:
+            self._counted.clear()
             return None, Nearest()
         with self._reading:
             if encoder.version != self._version:
@@ -192,7 +217,9 @@ class Search:
             while more:
                 after = self._nearest.newest
                 ids, vectors = store.search.vectors(conn, encoder.version, after, _CHUNK)
-                self._nearest.add(ids, vectors)
+                if len(ids):
+                    self._nearest.add(ids, vectors)
+                    self._counted.clear()
                 more = len(ids) == _CHUNK
             return encoder, self._nearest
 
@@ -200,13 +227,13 @@ class Search:
         """Return the number of papers with each known term; unknown phrases are split."""
         found: dict[Term, int] = {}
         for term in terms:
-            n = _BUDGET + 1
-            if term not in self._common:
-                n = store.search.count(conn, MatchTerms(any_of=(term,)), n)
-            if n > _BUDGET:
-                self._common.add(term)
+            n = self._counted.get(term, 0) or store.search.count(
+                conn, MatchTerms(any_of=(term,)), _BUDGET + 1
+            )
             if n:
-                found[term] = n
+                if len(self._counted) >= _MOST_COUNTED:
+                    self._counted.clear()
+                self._counted[term] = found[term] = n
             elif len(term) > 1:
                 found |= self._counts(conn, [(word,) for word in term if (word,) not in found])
         return found
@@ -272,13 +299,16 @@ def _by_words(
     # index counts the papers of every word, which is slow.
     rarest = sorted(terms, key=counts.__getitem__)[:_MOST_TOGETHER]
     rare = [term for term in rarest if counts[term] <= _BUDGET]
+    together = {a + b: min(counts[a], counts[b]) for a, b in pairwise(terms)}
     wanted = replace(
         must,
-        any_of=_affordable({a + b: min(counts[a], counts[b]) for a, b in pairwise(terms)}),
+        any_of=_affordable(together),
         all_of=tuple(rare if len(rare) >= _ENOUGH else rarest),
     )
+    # No more papers can match than have a pair, or the rarest word.
+    most = sum(together[pair] for pair in wanted.any_of) + min(counts.values(), default=0)
     at_most = None
-    if store.search.count(conn, wanted, _BUDGET + 1) > _BUDGET:
+    if most > _BUDGET and store.search.count(conn, wanted, _BUDGET + 1) > _BUDGET:
         wanted, at_most = replace(wanted, columns=IN_TITLES), _BUDGET
     found = store.search.best(conn, wanted, filters, n, at_most) if terms else []
     if len(found) < _FEW and len(terms) > 1:
@@ -315,27 +345,26 @@ def _fused(lists: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
     return sorted(scores.items(), key=lambda scored: (-scored[1], -scored[0]))
 
 
-def _hits(
+def _best(
     conn: Connection,
     lists: Sequence[Sequence[int]],
     limit: int,
     *,
     first: Sequence[int] = (),
     without: Sequence[int] = (),
-) -> list[Hit]:
+) -> list[Ranked]:
     found = dict.fromkeys(first, 1.0)
     for id, score in _fused(lists):
         found.setdefault(id, score)
     wanted = [id for id in found if id not in without]
     ids: list[int] = []
     # Nearly all papers are visible, so the first chunk is usually enough.
-    for some in chunks(wanted, 2 * limit):
+    for some in chunks(wanted, limit):
         visible = store.search.findable(conn, some)
         ids += [id for id in some if id in visible]
         if len(ids) >= limit:
             break
-    papers = store.papers.load(conn, ids[:limit])
-    return [Hit(papers[id], found[id]) for id in ids[:limit]]
+    return [(id, found[id]) for id in ids[:limit]]
 
 
 def _unit(vector: F32) -> F32:

@@ -20,7 +20,7 @@ U64 = NDArray[np.uint64]
 
 # So many times more candidates than results are ordered, because signs are not exact.
 _MORE: Final = 16
-_AT_LEAST: Final = 8_000
+_AT_LEAST: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)

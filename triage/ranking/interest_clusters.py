@@ -128,8 +128,7 @@ def name_interests(
         else:
             if common is None:
                 common = _mean_row(candidates.encodings.tfidf)
-            own_rows = np.array([rows[id] for id in each.papers], dtype=np.int64)
-            mine = profile.liked.select(own_rows)
+            mine = profile.liked.select(np.array([rows[id] for id in each.papers], dtype=np.int64))
             result.append(replace(each, name=_name(mine, common, encoder)))
     return tuple(result)
 

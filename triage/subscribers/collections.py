@@ -23,7 +23,7 @@ MOST: Final = 200
 """The most collections and saved searches of a subscriber together."""
 
 LONGEST_NAME: Final = 80
-FROM_PAGE: Final = MappingProxyType({"method": "page"})
+FROM_PAGE: Final = MappingProxyType({"method": "paper page"})
 _NO_COLLECTION: Final = "you have no such collection"
 
 

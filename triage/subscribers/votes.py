@@ -221,7 +221,7 @@ def believe(db: Database, subscriber: Subscriber) -> int:
         trusted = store.events.mark_trusted(conn, subscriber.id)
         for vote in trusted:
             if vote.kind is EventKind.SAVE:
-                _collect(conn, subscriber.id, vote.paper_id, vote.at)
+                _collect_if_saved(conn, subscriber.id, vote.paper_id)
     return len(trusted)
 
 
@@ -274,6 +274,13 @@ def _collect(conn: Connection, subscriber_id: int, paper_id: int, at: datetime) 
         store.collections.put(conn, id, paper_id, at)
 
 
+def _collect_if_saved(conn: Connection, subscriber_id: int, paper_id: int) -> None:
+    """Do what `_collect` does if the last vote on a paper is a save."""
+    last = store.events.last_vote(conn, subscriber_id, paper_id)
+    if last is not None and last.kind is EventKind.SAVE:
+        _collect(conn, subscriber_id, paper_id, last.at)
+
+
 def default_collection(conn: Connection, subscriber_id: int, at: datetime) -> int:
     """Return the id of a subscriber's default collection; if there is none yet, create it."""
     found = store.collections.find_default(conn, subscriber_id)
@@ -309,11 +316,8 @@ def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVo
                 new = store.events.append_missing(conn, kept)
                 stored += len(new)
                 for each in new:
-                    if each.kind is not EventKind.SAVE:
-                        continue
-                    last = store.events.last_vote(conn, each.subscriber_id, each.paper_id)
-                    if last is not None and last.kind is EventKind.SAVE:
-                        _collect(conn, each.subscriber_id, each.paper_id, last.at)
+                    if each.kind is EventKind.SAVE:
+                        _collect_if_saved(conn, each.subscriber_id, each.paper_id)
             bad += [
                 BadRow(line, _NO_SUBSCRIBER)
                 for line, vote in block

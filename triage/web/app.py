@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from threading import Thread
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -31,12 +33,13 @@ from triage.web import (
     saved,
     search,
     signup,
+    static_files,
     unsubscribe,
     vote,
 )
 from triage.web.context import GONE, PageContext, Pages, RankingAnswers, Site, say_wait
 from triage.web.login_cookie import LoginCookie
-from triage.web.middleware import SafetyMiddleware
+from triage.web.middleware import BodyRefused, SafetyMiddleware
 
 log = logging.getLogger("triage.web")
 
@@ -77,10 +80,6 @@ def create_app(
         named_schemes,
     )
 
-    # This is asynchronous because it does no I/O: a thread would cost more than the response.
-    async def style(_: Request) -> Response:
-        return Response(pages.style, media_type="text/css")
-
     def healthz(_: Request) -> Response:
         with db.read():
             return PlainTextResponse("ok\n")
@@ -97,6 +96,14 @@ def create_app(
     def show_bad_link(request: Request, _: Exception) -> Response:
         return page.show(request, "error_link", 404)
 
+    def show_refused_body(request: Request, error: Exception) -> Response:
+        assert isinstance(error, BodyRefused)  # noqa: S101 - registered for nothing else
+        return page.show(request, "error_body", error.status, why=str(error))
+
+    async def forget(_: Request, __: Exception) -> Response:
+        """Answer nobody: whoever left while a form came in must not change anything by half."""
+        return Response(status_code=400)
+
     def show_too_many(request: Request, error: Exception) -> Response:
         assert isinstance(error, TooManyRequests)  # noqa: S101 - registered for nothing else
         return say_wait(page.show(request, "error_too_many", 429, why=str(error)), error)
@@ -106,7 +113,13 @@ def create_app(
             log.error("database error: %s", error)
         return pages.show("error_broken", 503 if isinstance(error, DatabaseError) else 500)
 
+    @asynccontextmanager
+    async def prepare_search(_: Starlette) -> AsyncIterator[None]:
+        Thread(target=page.search.prepare, daemon=True).start()
+        yield
+
     app = Starlette(
+        lifespan=prepare_search,
         routes=[
             *browse.routes(page),
             *paper.routes(page),
@@ -120,11 +133,13 @@ def create_app(
             *my_data.routes(page),
             *saved.routes(page),
             *feed.routes(page),
-            Route("/style.css", style, methods=["GET"]),
+            *static_files.routes(pages.files),
             Route("/healthz", healthz, methods=["GET"]),
         ],
         exception_handlers={
             HTTPException: show_http_error,
+            BodyRefused: show_refused_body,
+            ClientDisconnect: forget,
             NotFound: show_bad_link,
             TokenError: show_bad_link,
             TooManyRequests: show_too_many,

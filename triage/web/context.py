@@ -27,7 +27,6 @@ from triage.domain.records import Paper, Subscriber
 from triage.domain.vote_texts import VOTE_TEXTS
 from triage.errors import TokenExpired, TooManyRequests
 from triage.papers.search import Search
-from triage.resources import templates_dir
 from triage.store import Database
 from triage.subscribers.network_limit import NetworkLimit
 from triage.subscribers.sessions import Sessions
@@ -35,6 +34,7 @@ from triage.subscribers.signup import Signup
 from triage.web.flash import COOKIE, Notice, read_notice, write_notice
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login, LoginCookie
+from triage.web.static_files import load_static_files
 
 ERASED = "error_erased"
 """The page for genuine links of subscribers who are no longer stored."""
@@ -90,14 +90,16 @@ class Pages:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.style = (templates_dir() / "web" / "style.css").read_text(encoding="utf-8")
+        self.files = load_static_files()
         self.root = urlsplit(site.base_url).path.rstrip("/")
-        self._environment = environment("web")
+        # Looking for changes of the templates takes longer than many a page.
+        self._environment = environment("web", auto_reload=False)
         self._environment.filters["likelihood"] = describe_chance
         self._environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
         self._environment.globals.update(
             site=site,
             root=self.root,
+            files=self.files,
             contact=parseaddr(site.contact)[1],
             upstream=paper_url,
             vote_texts=VOTE_TEXTS,

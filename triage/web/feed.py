@@ -69,7 +69,7 @@ def routes(page: PageContext) -> list[Route]:
     return [
         *(Route("/f/{token}." + kind, show, methods=["GET"]) for kind in _KINDS),
         *(
-            Route("/categories/{category:path}." + kind, show_category, methods=["GET"])
+            Route("/categories/{category}." + kind, show_category, methods=["GET"])
             for kind in _KINDS
         ),
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,10 +25,12 @@ from triage.subscribers.named_papers import to_name
 from triage.web.context import PageContext, form_route, with_own_form
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
-from triage.web.middleware import BODY_LIMITS
+from triage.web.middleware import BODY_LIMITS, BodyRefused
 
 PATH: Final = "/import"
-LARGEST: Final = BODY_LIMITS[PATH]
+LARGEST: Final = BODY_LIMITS[PATH].size
+# A file goes to the disk, but this stays in memory.
+LONGEST_TEXT: Final = 2 * 1024 * 1024
 SHOWN: Final = 20
 MOST_LISTED: Final = 200
 MOST_AUTHORS: Final = 8
@@ -35,8 +38,11 @@ LONGEST_NAME: Final = 100
 
 
 def routes(page: PageContext) -> list[Route]:
+    # A large library takes much memory while it is read.
+    one_at_a_time = asyncio.Lock()
+
     async def endpoint(request: Request) -> Response:
-        # The login is checked first, so that strangers cannot make us parse long files.
+        # The login is checked first, so that strangers cannot fill our disk with long files.
         login = await run_in_threadpool(page.login_cookie.read, request)
         if request.method != "POST":
             if login is None:
@@ -44,8 +50,12 @@ def routes(page: PageContext) -> list[Route]:
             return await run_in_threadpool(_show, page, login, request)
         if login is None:
             raise HTTPException(403)
-        fields, content = await _read_upload(request)
-        return await run_in_threadpool(_import_library, page, request, fields, content)
+        form = await _read_form(request)
+        try:
+            async with one_at_a_time:
+                return await run_in_threadpool(_import_library, page, request, form)
+        finally:
+            await form.close()
 
     return [
         Route(PATH, endpoint, methods=["GET", "POST"]),
@@ -53,15 +63,14 @@ def routes(page: PageContext) -> list[Route]:
     ]
 
 
-async def _read_upload(request: Request) -> tuple[dict[str, str], bytes]:
-    """Return the text fields of the form, and the content of the uploaded file."""
+async def _read_form(request: Request) -> FormData:
+    """Return the form with its file, which is in a temporary file if it is over 1 MB."""
     try:
-        async with request.form(max_files=1, max_fields=10, max_part_size=LARGEST) as form:
-            file = form.get("file")
-            content = await file.read() if isinstance(file, UploadFile) else b""
-            return {name: v for name, v in form.multi_items() if isinstance(v, str)}, content
+        return await request.form(max_files=1, max_fields=10, max_part_size=LONGEST_TEXT)
     except HTTPException:
-        return {}, b""
+        mb = LONGEST_TEXT // 1024**2
+        why = f"A pasted list may have {mb} MB. Put a longer one into a file, and choose this."
+        raise BodyRefused(413, why) from None
 
 
 def _show(
@@ -97,10 +106,11 @@ def _show(
     )
 
 
-def _import_library(
-    page: PageContext, request: Request, fields: dict[str, str], content: bytes
-) -> Response:
+def _import_library(page: PageContext, request: Request, form: FormData) -> Response:
+    fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}
     login = page.login_cookie.check_form(request, fields)
+    file = form.get("file")
+    content = file.file.read() if isinstance(file, UploadFile) else b""
     text, author = fields.get("text", ""), fields.get("author", "").strip()[:LONGEST_NAME]
     library = content if content.strip() else text
     try:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from triage import store
 from triage.domain.paper_ids import source_name
 from triage.domain.records import Paper
 from triage.domain.search_query import parse, without_diacritics
-from triage.papers.search import Hit
+from triage.papers.search import Ranked
 from triage.store.search import Filters
 from triage.web.cache import TimedCache
 from triage.web.cards import cards_for
@@ -72,14 +73,15 @@ def routes(page: PageContext) -> list[Route]:
     def search(request: Request) -> Response:
         wanted = read_search(request.query_params)
         form, filters = read_filters(wanted)
-        hits: list[Hit] = []
+        ranked: list[Ranked] = []
         liked: list[Paper] = []
         if not form.wrong:
-            hits, liked = _find(page, wanted, filters)
+            ranked, liked = _find(page, wanted, filters)
         n = page_number(request)
-        n_pages = count_pages(len(hits), PAGE, n)
+        n_pages = count_pages(len(ranked), PAGE, n)
         sources = cache.get("sources", load_sources)
-        papers = [hit.paper for hit in hits[(n - 1) * PAGE : n * PAGE]]
+        hits = page.search.load(ranked[(n - 1) * PAGE : n * PAGE])
+        papers = [hit.paper for hit in hits]
         stems = frozenset() if liked else _stems(wanted.words)
         return page.show(
             request,
@@ -97,8 +99,8 @@ def routes(page: PageContext) -> list[Route]:
                 )
                 for card in cards_for(page, page.login_cookie.read(request), papers)
             ],
-            n_found=len(hits),
-            is_all=len(hits) < MOST,
+            n_found=len(ranked),
+            is_all=len(ranked) < MOST,
             page=n,
             n_pages=n_pages,
             sources=[("", "any"), *sources],
@@ -141,15 +143,15 @@ def read_filters(wanted: SearchRequest) -> tuple[Form, Filters]:
 
 def _find(
     page: PageContext, wanted: SearchRequest, filters: Filters
-) -> tuple[list[Hit], list[Paper]]:
-    """Return the hits, and the papers to which they are similar; words take precedence."""
+) -> tuple[list[Ranked], list[Paper]]:
+    """Return what was found, and the papers to which they are similar; words take precedence."""
     if wanted.words or not wanted.liked:
-        return page.search.find(wanted.words, filters, MOST), []
+        return page.search.rank(wanted.words, filters, MOST), []
     first = wanted.liked[:MOST_LIKED]
     with page.db.read() as conn:
         stored = store.papers.load(conn, first)
     liked = [stored[id] for id in first if id in stored]
-    return page.search.similar([paper.id for paper in liked], filters, MOST), liked
+    return page.search.rank_similar([paper.id for paper in liked], filters, MOST), liked
 
 
 # -- marking the matches ---------------------------------------------------------------------------
@@ -159,6 +161,8 @@ def _stems(words: str) -> frozenset[str]:
     return frozenset(_stem(word) for term in parse(words).terms for word in term)
 
 
+# The words of papers are few, and many times the same.
+@lru_cache(maxsize=20_000)
 def _stem(word: str) -> str:
     """Return a word without its ending, roughly as in the search indexes."""
     return _ENDING.sub("", without_diacritics(word.lower()))
