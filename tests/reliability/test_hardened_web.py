@@ -95,7 +95,7 @@ def cache_control(path: str, answer: httpx.Response, *, is_stranger: bool) -> st
         return "public, max-age=86400"
     kind = answer.headers["content-type"].partition(";")[0]
     is_page = kind in {"text/html", "application/atom+xml", "application/feed+json"}
-    has_token = path.startswith(("/p/", "/v/", "/u/", "/c/", "/l/"))
+    has_token = path.startswith(("/p/", "/v/", "/d/", "/u/", "/c/", "/l/"))
     return "no-cache" if is_stranger and is_page and not has_token else "no-store"
 
 
