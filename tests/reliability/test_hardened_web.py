@@ -106,10 +106,6 @@ def cache_control(path: str, answer: httpx.Response, *, is_stranger: bool) -> st
         return "public, max-age=86400"
     kind = answer.headers["content-type"].partition(";")[0]
     is_page = kind in {"text/html", "application/atom+xml", "application/feed+json"}
-<<<<<<< HEAD
-    has_token = path.startswith(("/p/", "/v/", "/d/", "/u/", "/c/", "/l/"))
-=======
->>>>>>> main
     return "no-cache" if is_stranger and is_page and not has_token else "no-store"
 
 
@@ -258,13 +254,6 @@ def test_no_parameter_leads_elsewhere(world: World, guarantee: Guarantee) -> Non
         ["https://evil.example/", "//evil.example", "/\\evil.example"],
     ):
         answer = ada.get(path, params={name: target})
-<<<<<<< HEAD
-        # Some pages lead on, but only to pages of ours.
-        assert answer.headers.get("location", "/") in {"/", "/papers/1", "/login", "/subscribe"}
-        # Forms and pages may come back to their own page, whatever was in its query.
-        text = re.sub(r'(?:name="back" value|href)="/(?![/\\])[^"]*"', "", answer.text)
-        assert "evil.example" not in text
-=======
         # Some addresses lead on, to pages of ours.
         there = answer.headers.get("location", "/")
         assert there in {"/", "/login", "/papers/1"}
@@ -272,7 +261,6 @@ def test_no_parameter_leads_elsewhere(world: World, guarantee: Guarantee) -> Non
             # Browsers read a backslash as a slash.
             host = urlsplit(unescape(address).replace("\\", "/")).hostname or ""
             assert "evil" not in host, (path, name, target)
->>>>>>> main
         n += 1
     person = world.visitor()
     person.submit(person.get("/login"), email=ADDRESS)
