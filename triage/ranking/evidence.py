@@ -43,7 +43,8 @@ class Evidence:
     def nearest_like(self, before: datetime | None = None) -> tuple[int, float] | None:
         """Return the row of the like most similar to the paper, None if none is similar.
 
-        With it comes the similarity: the sum of the cosines in latent space and in words. Only likes from before the given instant count, if one is given.
+        With it comes the similarity: the sum of the cosines in latent space and in words. Only
+        likes from before the given instant count, if one is given.
         """
         liked = self.profile.liked
         if not len(liked):
