@@ -101,9 +101,12 @@ def test_the_like_is_the_one_that_the_reason_could_have_meant() -> None:
     nearest = case.nearest_like()
     assert nearest is not None
     times = list(profile.liked_at)
-    times[nearest] = NOON
+    times[nearest[0]] = NOON
     other = replace(profile, liked_at=tuple(times))
-    assert replace(case, profile=other).nearest_like(before=NOON) != nearest
+    another = replace(case, profile=other).nearest_like(before=NOON)
+    assert another is not None
+    assert another[0] != nearest[0]
+    assert another[1] < nearest[1]
 
 
 def test_a_phrase_of_ones_own_counts_less() -> None:

@@ -40,25 +40,22 @@ class Evidence:
     dense: F32
     words: CSR
 
-    def nearest_like(self, before: datetime | None = None) -> int | None:
+    def nearest_like(self, before: datetime | None = None) -> tuple[int, float] | None:
         """Return the row of the like most similar to the paper, None if none is similar.
 
-        Only likes from before the given instant count, if one is given.
+        With it comes the similarity: the sum of the cosines in latent space and in words. Only
+        likes from before the given instant count, if one is given.
         """
-        if not len(self.profile.liked):
+        liked = self.profile.liked
+        if not len(liked):
             return None
-        similarity = self.similarity_to_likes()
+        similarity = liked.encodings.latent @ self.dense
+        similarity = similarity + (liked.encodings.tfidf @ self.words.T).toarray()[:, 0]
         if before is not None:
             late = np.array([at >= before for at in self.profile.liked_at])
             similarity[late] = 0
         nearest = int(np.argmax(similarity))
-        return nearest if similarity[nearest] > 0 else None
-
-    def similarity_to_likes(self) -> F32:
-        """Return float32 (n_likes,): the sum of the cosines in latent space and in words."""
-        liked = self.profile.liked.encodings
-        words = (liked.tfidf @ self.words.T).toarray()[:, 0]
-        return np.asarray(liked.latent @ self.dense + words, dtype=np.float32)
+        return (nearest, float(similarity[nearest])) if similarity[nearest] > 0 else None
 
     def phrase(self) -> int | None:
         """Return the row of the interests phrase that fits best, None if none fits."""
@@ -126,9 +123,10 @@ def _have_same_evidence(
     papers = candidates.papers
     none = np.zeros(len(papers), dtype=bool)
     if kind in (ReasonKind.LIKES, ReasonKind.WORDS):
-        like = evidence.nearest_like(before=at)
-        if like is None or like >= MAX_LIKES:
+        found = evidence.nearest_like(before=at)
+        if found is None or found[0] >= MAX_LIKES:
             return none
+        like, _ = found
         liked = profile.liked.encodings
         similarity = vectors.latent @ liked.latent[:MAX_LIKES].T
         similarity += (vectors.tfidf @ liked.tfidf[:MAX_LIKES].T).toarray()

@@ -98,10 +98,11 @@ def _sentence(
 ) -> str:
     """Return a reason in words, weaker ones for a weak match; empty without evidence to name."""
     if kind is ReasonKind.LIKES:
-        row = evidence.nearest_like()
-        if row is None:
+        like = evidence.nearest_like()
+        if like is None:
             return ""
-        nearness = "close to" if evidence.similarity_to_likes()[row] >= CLOSE else "somewhat like"
+        row, similarity = like
+        nearness = "close to" if similarity >= CLOSE else "somewhat like"
         title = short_title(evidence.profile.liked.papers[row].title)
         return f"{nearness} “{title}” that you liked"
     if kind is ReasonKind.WORDS:
