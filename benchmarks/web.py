@@ -7,9 +7,11 @@ One process serves a SQLite database of 4,000 papers and 1,000 subscribers, each
 two each of a day, of a paper in a digest, of a paper, of a digest, one is a search; each with its
 style sheet). Another one casts votes, and each vote changes the database. Both send the next
 request as soon as the reply is there. Then the same while `triage run` makes the next digests of
-240 subscribers and writes them to files. All share two cores.
+240 subscribers and writes them to files. All share two cores. In between, the same load runs beside
+1,100 clients that never read the answers to what they asked, and beside 1,100 that never ask.
 
-Targets: 300 requests/s idle, 100 during a nightly, 99 of 100 votes within 250 ms, no errors.
+Targets: 300 requests/s idle, 100 during a nightly, 99 of 100 votes within 250 ms, no errors, and no
+fewer requests/s beside the 1,100 clients than without them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import resource
 import shutil
 import socket
 import subprocess
@@ -25,11 +28,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import select, update
 
@@ -51,6 +55,12 @@ N_SUBSCRIBERS = 1_000
 N_DUE = 240
 CONFIG = "[sources.arxiv]\nenabled = false\n[web]\noperator_port = 0\n"
 SECONDS = 10
+N_STUCK = 1_100
+# More than the system takes of an answer that nobody reads.
+STUCK = {
+    "never_read": b"GET /style.css HTTP/1.1\r\nHost: localhost\r\n\r\n" * 16,
+    "never_ask": b"",
+}
 # Of sixteen connections, four cast votes.
 READING, VOTING = 12, 4
 SEARCHES = ("attention+layer", "graph+neural+networks", "speculative+decoding", "protein+folding")
@@ -66,27 +76,31 @@ def main() -> None:
         folder = Path(name)
         nightly = [*_triage(folder), "run", "--date"]
         days = _fill(folder)
-        with closing(open_app(folder / "triage.toml")) as app, _served(folder) as url:
+        with closing(open_app(folder / "triage.toml")) as app, served(folder) as url:
             _write_requests(app, folder, days, url)
             reading, voting = _load(wrk, folder, url, 0)
+            loads = {"idle": (reading, voting)}
+            for name, sent in STUCK.items():
+                with _stuck_clients(url, sent):
+                    loads[name] = _load(wrk, folder, url, _n_cast(loads))
             running = subprocess.Popen([*nightly, days[-1]], stdout=-1, stderr=-3, text=True)
             # The run has started when its first digest is stored.
             while _n_slates(app, days[-1]) == 0 and running.poll() is None:
                 time.sleep(0.1)
             before = _n_slates(app, days[-1])
-            reading_then, voting_then = _load(wrk, folder, url, voting["n"] + VOTING)
+            reading_then, voting_then = _load(wrk, folder, url, _n_cast(loads))
+            loads["nightly"] = reading_then, voting_then
             made = _n_slates(app, days[-1]) - before
             beside = running.poll() is None
             said = running.communicate()[0]
             n_votes = _n_votes(app)
     assert running.returncode == 0, said
-    counted = voting["n"] + voting_then["n"]
+    counted = sum(votes["n"] for _, votes in loads.values())
     assert n_votes >= counted, f"{counted} votes were answered, {n_votes} are stored"
     print(f"{READING} connections read and {VOTING} vote; {voting['n']} votes idle, then")
     print(f"{voting_then['n']} while {made} digests were made; all {n_votes} are stored")
     if not beside:
         print("the nightly ended before the load did: it needs more subscribers")
-    every = (reading, voting, reading_then, voting_then)
     record(
         "python -m benchmarks.web",
         {
@@ -94,7 +108,17 @@ def main() -> None:
             "web_nightly_per_s": (_rate(reading_then, voting_then), "requests/s during a nightly"),
             "web_vote_p99_ms": (voting["p99_ms"], "ms, 99 of 100 votes, idle"),
             "web_vote_nightly_p99_ms": (voting_then["p99_ms"], "ms, the same during a nightly"),
-            "web_errors": (sum(each["errors"] for each in every), "errors"),
+            **{
+                f"web_{name}_per_s": (
+                    _rate(*loads[name]),
+                    f"requests/s beside {N_STUCK} such clients",
+                )
+                for name in STUCK
+            },
+            "web_errors": (
+                sum(each["errors"] for load in loads.values() for each in load),
+                "errors",
+            ),
         },
     )
 
@@ -149,7 +173,28 @@ def _give_digests(app: App, on: date) -> None:
 
 
 @contextmanager
-def _served(folder: Path) -> Iterator[str]:
+def _stuck_clients(url: str, sent: bytes) -> Iterator[None]:
+    """Open many connections, send this on each, and do no more."""
+    parts = urlsplit(url)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2 * N_STUCK, hard), hard))
+    with ExitStack() as clients:
+        for _ in range(N_STUCK):
+            client = clients.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect((parts.hostname, parts.port))
+            client.sendall(sent)
+        yield
+
+
+def _n_cast(loads: dict[str, tuple[dict[str, Any], dict[str, Any]]]) -> int:
+    """Return how many votes were cast; those that are on their way at the end are not counted."""
+    return sum(voting["n"] + VOTING for _, voting in loads.values())
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve an installation in a process of its own; return the address of the site."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]

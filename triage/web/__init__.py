@@ -2,9 +2,10 @@
 
 In: HTTP requests. Out: pages, stored votes and stored sign-up requests.
 
-Begin with `app`, which has the routes. `middleware` (headers, limits, request log), `context` (what
-all pages need), `forms`, `form_timestamp`, `login_cookie` and `cache` help the pages. Each other
-module is one page or one group of pages.
+Begin with `app`, which has the routes. `middleware` (headers, limits, request log),
+`shorter_answers` (compression, ETags), `static_files` (style sheet, script), `context` (what all
+pages need), `forms`, `form_timestamp`, `login_cookie`, `flash`, `cards` and `cache` help the pages.
+Each other module is one page or one group of pages.
 """
 
 from triage.web.app import create_app
