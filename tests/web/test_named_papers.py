@@ -14,8 +14,8 @@ from tests.subscribers.test_named_papers import Archive
 from tests.support.factories import DAY
 from tests.support.installation import fetched, rows, take_in
 from tests.support.web_world import Visitor, World, new_world
-from tests.web.test_library_upload import bring
-from tests.web.test_signup import NEW, form_after_a_moment
+from tests.web.account.test_library_upload import bring
+from tests.web.account.test_signup import NEW, form_after_a_moment
 from triage.digest.preview import Preview
 from triage.domain.source_records import FetchedPaper
 from triage.subscribers.named_papers import fetch_waiting

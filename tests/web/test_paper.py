@@ -17,7 +17,7 @@ from triage.domain.paper_outcome import DigestFilter, Outcome, PaperOutcome
 from triage.domain.records import EventKind
 from triage.store.tables import events, papers
 from triage.subscribers.bibliography import entries
-from triage.web.signup import PREVIEWS
+from triage.web.account.signup import PREVIEWS
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.support.fakes import StoppedClock
 from tests.support.installation import fetched, take_in
 from tests.support.paths import DATA
 from tests.support.web_world import Visitor, World, new_world
-from tests.web.test_library_upload import bring
+from tests.web.account.test_library_upload import bring
 from triage.domain.source_records import Batch
 from triage.papers.ingest import ingest
 from triage.sources.feed.source import FeedSource

@@ -22,20 +22,15 @@ from triage.store import Database
 from triage.subscribers.network_limit import NetworkLimit
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup
-from triage.web import (
-    author,
-    browse,
+from triage.web import author, browse, paper, search, static_files, vote
+from triage.web.account import (
     feed,
     library_upload,
     my_data,
-    paper,
     preferences,
     saved,
-    search,
     signup,
-    static_files,
     unsubscribe,
-    vote,
 )
 from triage.web.context import GONE, PageContext, Pages, RankingAnswers, Site, say_wait
 from triage.web.login_cookie import LoginCookie

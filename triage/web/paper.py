@@ -25,6 +25,7 @@ from triage.store.papers import StoredTraits
 from triage.subscribers import collections, subscriptions, votes
 from triage.subscribers.bibliography import entries
 from triage.subscribers.bibliography.citation import Published, citation_keys, published
+from triage.web.account.saved import FILES
 from triage.web.cache import TimedCache
 from triage.web.cards import cards_for
 from triage.web.context import (
@@ -37,7 +38,6 @@ from triage.web.context import (
 )
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
-from triage.web.saved import FILES
 from triage.web.vote import request_evidence, vote_tokens
 
 SIMILAR: Final = 6

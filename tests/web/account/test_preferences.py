@@ -36,7 +36,7 @@ from triage.domain.records import (
 from triage.store.tables import metadata
 from triage.subscribers import subscriptions
 from triage.subscribers.preferences import NAMES
-from triage.web.signup import PREVIEWS
+from triage.web.account.signup import PREVIEWS
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from triage import store
 from triage.domain.records import EventKind
 from triage.store.collections import Collection
 from triage.subscribers import collections
-from triage.web.saved import PAGE
+from triage.web.account.saved import PAGE
 
 SAVE = EventKind.SAVE
 

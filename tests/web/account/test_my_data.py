@@ -16,7 +16,7 @@ from triage import store
 from triage.domain.records import EventKind
 from triage.store.tables import impressions
 from triage.subscribers import subscriptions
-from triage.web.my_data import PAGE
+from triage.web.account.my_data import PAGE
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ from triage.domain.records import Impression, Paper, Slate
 from triage.store.search import Filters
 from triage.subscribers import digest_feed
 from triage.subscribers.digest_feed import FeedLinks
+from triage.web.account.saved import find_papers
 from triage.web.cache import TimedCache
 from triage.web.context import PageContext, Site, paper_url
-from triage.web.saved import find_papers
 
 PAPERS: Final = 50
 """The most papers in the feed of a collection, a saved search or a category."""

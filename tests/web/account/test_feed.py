@@ -18,7 +18,7 @@ from triage.domain.link_tokens import Claims, Purpose, redact
 from triage.domain.records import Paper
 from triage.subscribers import collections, digest_feed, subscriptions
 from triage.subscribers.digest_feed import FeedLinks
-from triage.web import feed
+from triage.web.account import feed
 
 HOSTILE = '<script>alert(1)</script> & "\x00\x0b]]>\u202e'
 ATOM = "{http://www.w3.org/2005/Atom}"

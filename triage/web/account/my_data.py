@@ -15,6 +15,7 @@ from triage.domain.records import LIKES
 from triage.domain.vote_texts import VOTE_TEXTS
 from triage.subscribers import forgotten_votes, library_import, subscriptions
 from triage.subscribers.bibliography import entries
+from triage.web.account.saved import FILES
 from triage.web.cards import cards_for, reasons_of
 from triage.web.context import (
     PageContext,
@@ -29,7 +30,6 @@ from triage.web.context import (
 )
 from triage.web.forms import Fields
 from triage.web.login_cookie import Login
-from triage.web.saved import FILES
 
 MOST_DIGESTS = 60
 PAGE = 50

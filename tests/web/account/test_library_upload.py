@@ -19,7 +19,7 @@ from triage.domain.records import EventKind
 from triage.errors import ConfigError
 from triage.subscribers import library_import
 from triage.subscribers.bibliography import entries
-from triage.web.library_upload import LARGEST, LONGEST_TEXT
+from triage.web.account.library_upload import LARGEST, LONGEST_TEXT
 from triage.web.middleware import BODY_LIMIT
 
 LIBRARY = """@misc{a, eprint={2603.00001}, title={Drafts}}

@@ -18,7 +18,7 @@ from triage import store
 from triage.digest.preview import Preview
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.store.tables import sessions, signup_requests
-from triage.web.signup import CONSENT, LONGEST_FILLING, PREVIEWS
+from triage.web.account.signup import CONSENT, LONGEST_FILLING, PREVIEWS
 
 NEW = "new.reader@example.org"
 A_MOMENT = timedelta(seconds=5)
