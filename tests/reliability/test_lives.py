@@ -219,6 +219,8 @@ class Lives(RuleBasedStateMachine):
             assert self.said(visitor.post(path, data={"vote": kind})) in {status, 405}
             return
         assert self.said(page) == 200
+        stamp = STAMP.search(page.text)
+        assert stamp is not None
         n_before = {id: len(kinds) for id, kinds in reader.events.items()}
         saved, pressed = set(reader.saved), dict[int, set[str]]()
         for at, choice in presses:
@@ -229,7 +231,8 @@ class Lives(RuleBasedStateMachine):
             token = self.world.token(
                 Purpose.VOTE, at, EventKind(choice) if choice != "none" else kind, n
             )
-            answer = visitor.post("/v/" + token, data={"vote": choice, "back": path})
+            fields = {"vote": choice, "back": path, "stamp": stamp[1]}
+            answer = visitor.post("/v/" + token, data=fields)
             assert self.said(answer) == 303
             assert answer.headers["location"] == f"{path}#paper-{paper}"
             if choice != "none":
