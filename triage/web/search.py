@@ -168,25 +168,39 @@ def _stem(word: str) -> str:
     return _ENDING.sub("", without_diacritics(word.lower()))
 
 
+@lru_cache(maxsize=256)
+def _words_beginning_with(stems: frozenset[str]) -> re.Pattern[str]:
+    either = "|".join(map(re.escape, sorted(stems)))
+    return re.compile(rf"(?<![^\W_])(?:{either})[^\W_]*", re.IGNORECASE)
+
+
+def _matches(text: str, stems: frozenset[str]) -> list[tuple[int, int, str]]:
+    """Return where the words with these stems begin and end, and the stem of each."""
+    if not stems:
+        return []
+    # Without accents, a stem is the beginning of its word, and few words have to be looked at.
+    words = _words_beginning_with(stems) if text.isascii() else _WORD
+    found = ((word, _stem(word[0])) for word in words.finditer(text))
+    return [(word.start(), word.end(), stem) for word, stem in found if stem in stems]
+
+
 def marked(text: str, stems: frozenset[str]) -> list[Piece]:
     """Return a text in pieces, in which the words with these stems are marked."""
     pieces: list[Piece] = []
     at = 0
-    for word in _WORD.finditer(text) if stems else ():
-        if _stem(word[0]) in stems:
-            pieces += [(text[at : word.start()], False), (word[0], True)]
-            at = word.end()
+    for start, end, _ in _matches(text, stems):
+        pieces += [(text[at:start], False), (text[start:end], True)]
+        at = end
     return [piece for piece in (*pieces, (text[at:], False)) if piece[0]]
 
 
 def snippet(text: str, stems: frozenset[str], longest: int) -> list[Piece]:
     """Return the part of a text with most of these stems, in pieces, and at most `longest` long."""
     text = text[: 8 * longest]
-    words = [(word.start(), _stem(word[0])) for word in _WORD.finditer(text)] if stems else []
-    matches = [(at, stem) for at, stem in words if stem in stems]
+    matches = _matches(text, stems)
     start, most = 0, 0
-    for first, _ in matches:
-        n = len({stem for at, stem in matches if first <= at < first + longest - _LEAD})
+    for first, _, _ in matches:
+        n = len({stem for at, _, stem in matches if first <= at < first + longest - _LEAD})
         if n > most:
             start, most = first, n
     if start <= longest // 2:
