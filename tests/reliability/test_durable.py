@@ -544,7 +544,7 @@ def test_votes_senders_a_fetch_and_a_training_at_once_lock_nobody_out(
         write_transaction_p99_ms=share(held_s, 0.99),
     )
     assert troubles == []
-    assert set(load.answers) == {200}
+    assert set(load.answers) == {303}
     assert n_done["train"] == 1
     assert n_done["fetch"] > 0
     if guarantee.full:

@@ -188,11 +188,11 @@ def test_a_vote_on_a_full_disk_is_answered_with_503_and_counts_once_it_is_repeat
     while 503 not in answers:
         assert len(answers) < 1000
         answers.append(vote(len(answers)))
-    n_acknowledged = answers.count(200)
+    n_acknowledged = answers.count(303)
     assert n_acknowledged == len(answers) - 1
     assert len(world.events()) == n_acknowledged
     limit.lift()
-    assert vote(n_acknowledged) == 200
+    assert vote(n_acknowledged) == 303
     assert len(world.events()) == n_acknowledged + 1
     guarantee.record(n_votes_until_full=n_acknowledged)
 

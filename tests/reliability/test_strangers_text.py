@@ -176,7 +176,7 @@ def test_nothing_that_strangers_write_becomes_more_than_text(guarantee: Guarante
         # The list of titles has a link to each paper, and the list and the paper have its PDF.
         n_pdfs = sum(len(each.resources) for each in made.links.papers[:n_shown])
         n_of_papers = 7 * n_shown + 2 * n_pdfs
-        assert len(re.findall("<a ", html)) == n_of_papers + 4 + (n_shown < of_digest)
+        assert len(re.findall("<a ", html)) == n_of_papers + 5 + (n_shown < of_digest)
         assert {url.split("/")[2] for each in made.links.papers for _, url in each.resources} <= {
             "arxiv.org"
         }
