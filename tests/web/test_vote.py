@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from bs4 import BeautifulSoup
 
+from tests.support.factories import NOON
 from tests.support.web_world import World, new_world
 from triage import store
 from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind
 from triage.domain.vote_texts import VOTE_TEXTS
+from triage.subscribers.votes import BURST
 from triage.web.visit import LIFETIME
+from triage.web.vote import Link, RecentLinks
 
 UP, DOWN, SAVE, LESS = (
     EventKind.VOTE_UP,
@@ -251,3 +255,44 @@ def test_what_is_kept_of_a_request_is_coarse(world: World) -> None:
     assert "'agent': 'browser'" in everything
     assert "'user_gesture': True" in everything
     assert "140.0" not in everything
+
+
+# -- what was opened and pressed lately ------------------------------------------------------------
+
+
+def changes(presses: list[tuple[int, EventKind]], pause: timedelta = timedelta(0)) -> int:
+    """Return how many votes seem to be changed after some presses on one digest."""
+    recent, now, n_changed = RecentLinks(), NOON, 0
+    for position, kind in presses:
+        counted = recent.count("a slate", Link(position, kind, is_pressed=True), now)
+        assert counted["links_opened"] == counted["papers_contradicted"] == 0
+        n_changed, now = counted["votes_changed"], now + pause
+    return n_changed
+
+
+def test_votes_on_many_papers_of_one_page_are_no_changes() -> None:
+    assert changes([(n, (UP, DOWN, SAVE, LESS)[n % 4]) for n in range(1, 31)]) == 0
+    assert changes([(1, UP), (1, UP), (1, UP)]) == 0
+
+
+def test_all_buttons_of_one_paper_are_two_changes_and_those_of_two_are_four() -> None:
+    assert changes([(1, kind) for kind in EventKind]) == 2
+    assert changes([(n, kind) for n in (1, 2) for kind in EventKind]) == 4
+
+
+def test_one_wrong_press_for_six_papers_is_no_change() -> None:
+    ten = [(n, UP) for n in range(1, 11)]
+    assert changes([*ten, (4, DOWN)]) == 0
+    assert changes([*ten, (4, DOWN), (5, DOWN)]) == 1
+
+
+def test_presses_count_for_ten_minutes_and_opened_links_for_one() -> None:
+    both = [(n, kind) for n in (1, 2) for kind in (UP, DOWN)]
+    assert changes(both, BURST / 4) == 2
+    assert changes(both, BURST / 2) == 1
+    recent = RecentLinks()
+    for kind in (UP, DOWN):
+        counted = recent.count("a slate", Link(1, kind), NOON)
+    assert counted == {"links_opened": 2, "papers_contradicted": 1, "votes_changed": 0}
+    counted = recent.count("a slate", Link(2, UP), NOON + timedelta(seconds=60))
+    assert counted == {"links_opened": 1, "papers_contradicted": 0, "votes_changed": 0}
