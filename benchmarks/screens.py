@@ -55,7 +55,7 @@ class Studio:
     def subscribe(self, page: Page) -> None:
         page.goto(f"{self._url}/subscribe")
         page.get_by_label("What you read").fill(INTERESTS)
-        page.get_by_role("button", name="Show what I would get today").click()
+        page.get_by_role("button", name="Show what I would get").click()
         page.evaluate("scrollTo(0, 0)")
 
     def paper(self, page: Page) -> None:

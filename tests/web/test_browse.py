@@ -155,6 +155,17 @@ def test_a_subscriber_sees_the_whole_day_in_their_order_with_reasons(world: Worl
     assert "No account, no password" not in page.text
 
 
+def test_cards_tell_different_reasons_where_they_have_them(world: World) -> None:
+    class Alike(Ranked):
+        def explain(self, ids: Sequence[int]) -> dict[int, PaperReason]:
+            return {id: PaperReason("", ("close to what you liked", f"by {id}")) for id in self.ids}
+
+    world.ranking = Alike((1, 2, 3))
+    page = BeautifulSoup(world.logged_in().get("/").text, "html5lib")
+    told = [each.get_text(strip=True) for each in page.select(".card .reason")]
+    assert told == ["Close to what you liked", "By 2", "By 3"]
+
+
 def test_a_subscriber_chooses_another_order(world: World) -> None:
     world.ranking = Ranked((3, 1))
     [added] = add_papers(world.db, [paper_row(7, upvotes=70)])

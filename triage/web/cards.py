@@ -45,7 +45,8 @@ def cards_for(
     Args:
         login: without it, cards have no votes.
         new: ids of papers that were stored recently.
-        why: why papers have their rank, by id.
+        why: why papers have their rank, by id. Reasons that no card above has begin with come
+            first, so that not all cards say the same.
     """
     votes: Mapping[int, EventKind] = {}
     seen: Collection[int] = ()
@@ -58,8 +59,11 @@ def cards_for(
             saved = store.collections.saved_among(conn, login.subscriber.id, ids)
         votes = {vote.paper_id: vote.kind for vote in voted}
     cards = []
+    told: set[str] = set()
     for paper in papers:
         vote, reason = votes.get(paper.id), (why or {}).get(paper.id)
+        reasons = sorted(reason.reasons, key=told.__contains__) if reason else []
+        told.update(reasons[:1])
         cards.append(
             Card(
                 paper,
@@ -68,7 +72,7 @@ def cards_for(
                 is_seen=paper.id in seen,
                 is_new=paper.id in new,
                 chance=reason.chance if reason else "",
-                reasons=reason.reasons if reason else (),
+                reasons=tuple(reasons),
             )
         )
     return cards
