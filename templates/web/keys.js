@@ -79,6 +79,10 @@ toggle.addEventListener("click", () => {
 });
 label();
 
+for (const text of document.querySelectorAll("textarea[readonly]")) {
+  text.addEventListener("focus", () => text.select());
+}
+
 const opener = make("button", { className: "link", type: "button", textContent: "Keys" });
 opener.addEventListener("click", () => help.showModal());
 document.querySelector("footer p").append(" · ", opener);

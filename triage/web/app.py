@@ -84,7 +84,8 @@ def create_app(
         gone = error.detail if error.detail in GONE else GONE[0]
         names = {403: "error_form", 404: "error_missing", 405: "error_method", 410: gone}
         name = names.get(error.status_code, "error_link")
-        response = page.show(request, name, error.status_code)
+        typed = getattr(request.state, "refused_form", {})
+        response = page.show(request, name, error.status_code, typed=typed)
         response.headers.update(error.headers or {})
         return response
 

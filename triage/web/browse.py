@@ -138,6 +138,8 @@ class _DayPages:
             "around": around,
             "trending": trending,
             "is_home": is_home,
+            # The page is kept for all strangers, so it must not have the address of one request.
+            "login_back": wanted.path("", page=wanted.page),
         }
 
     def _load(self, first: date, last: date) -> list[DayPaper]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -44,6 +45,7 @@ _BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 KEPT = {200, 422, 429}
 """The status of the answers to a form that browsers keep for Back."""
 MOST_PATH = 1000
+_ONE_WAY = re.compile(r"/(?:[pvduclf]/|login|logout|subscrib)")
 """The longest path that is kept to return to, in characters."""
 
 FindOutcome = Callable[[Subscriber, int], PaperOutcome]
@@ -106,6 +108,7 @@ class Pages:
             login=None,
             flash=None,
             here="",
+            login_back="",
         )
 
     def show(self, name: str, status: int = 200, **values: object) -> HTMLResponse:
@@ -155,12 +158,19 @@ class PageContext:
     def show(
         self, request: Request, name: str, status: int = 200, **values: object
     ) -> HTMLResponse:
-        """Return a page. Its template knows the `login`, the `flash` notice and its path `here`."""
+        """Return a page. Its template knows the `login`, the `flash` notice and its path `here`,
+        and `login_back`, where a login leads to.
+        """
         notice = read_notice(request, self.keyring)
         response = self.pages.show(
             name,
             status,
-            **{"login": self.login_cookie.read(request), "flash": notice, "here": here(request)}
+            **{
+                "login": self.login_cookie.read(request),
+                "flash": notice,
+                "here": here(request),
+                "login_back": _way_back(request) if status < 400 else "",
+            }
             | values,
         )
         if COOKIE in request.cookies:
@@ -266,6 +276,11 @@ def here(request: Request) -> str:
     """Return the path and the query of a request, without the root of the site."""
     query = request.url.query
     return f"{request.url.path}?{query}" if query else request.url.path
+
+
+def _way_back(request: Request) -> str:
+    """Return where a login leads back to; "" for links with tokens and for the login itself."""
+    return "" if _ONE_WAY.match(request.url.path) else here(request)
 
 
 def own_path(text: str) -> str:

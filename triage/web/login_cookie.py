@@ -70,7 +70,7 @@ class LoginCookie:
         return login
 
     def check_form(self, request: Request, fields: Mapping[str, str]) -> Login:
-        """Return who sent a form of ours.
+        """Return who sent a form of ours. What a refused form holds goes to the error page.
 
         Raises:
             HTTPException: 403, nobody is logged in, or the form is not from a page of this session.
@@ -79,6 +79,7 @@ class LoginCookie:
         is_sealed = self._keyring.is_seal(fields.get("seal", ""), f"session {secret}")
         login = self.read(request) if is_sealed and self.is_same_origin(request) else None
         if login is None:
+            request.state.refused_form = fields
             raise HTTPException(403)
         return login
 

@@ -405,6 +405,14 @@ def test_a_suppressed_address_cannot_come_back_by_itself(world: World, ada: Visi
     assert world.state() is SubscriberState.UNSUBSCRIBED
 
 
+def test_who_was_logged_out_meanwhile_gets_what_they_typed_back(world: World, ada: Visitor) -> None:
+    page = ada.get("/preferences")
+    ada.cookies.clear()
+    refused = ada.submit(page, "save", interests="the ecology of <alpine> lakes")
+    assert refused.status_code == 403
+    assert "the ecology of &lt;alpine&gt; lakes</textarea>" in refused.text
+
+
 def test_erasing_needs_a_tick_and_leaves_nothing(world: World, ada: Visitor) -> None:
     page = ada.get("/preferences/erase")
     unsure = ada.submit(page)

@@ -16,6 +16,7 @@ from tests.support.factories import DAY, impression, paper
 from tests.support.web_world import ADDRESS, StillSite, Visitor, World, new_world
 from triage import store
 from triage.digest.preview import Preview
+from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind, Subscriber, SubscriberState
 from triage.store.tables import sessions, signup_requests
 from triage.web.account.signup import CONSENT, LONGEST_FILLING, PREVIEWS
@@ -494,6 +495,13 @@ def test_the_login_leads_back_to_the_page_where_it_began(world: World) -> None:
     [note] = world.answers()
     [entered] = ada.submit(ada.get(note.path)).history
     assert entered.headers["location"] == "/likes?page=1"
+
+
+def test_the_link_to_log_in_knows_the_page_but_no_token(world: World) -> None:
+    visitor = world.visitor()
+    assert 'href="/login?next=/papers/1"' in visitor.get("/papers/1").text
+    for path in ("/v/" + world.vote(), "/p/" + world.token(Purpose.PAPER), "/login", "/subscribe"):
+        assert "next=" not in visitor.get(path).text.partition("<main>")[0]
 
 
 @pytest.mark.parametrize("path", ["//evil.example", "/\\evil.example", "https://evil.example", "x"])
