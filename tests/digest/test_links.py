@@ -11,6 +11,7 @@ import pytest
 from tests.support.factories import DAY, NOON, impression, paper, slate
 from triage.digest.links import digest_links
 from triage.domain.link_tokens import Keyring, Purpose
+from triage.domain.paper_links import NAMED_LINK
 from triage.domain.records import EventKind
 
 KEYRING = Keyring("a secret of the tests, 32 or more characters")
@@ -100,3 +101,10 @@ def test_a_paper_cannot_choose_where_its_link_leads() -> None:
     assert urlsplit(url).netloc == "arxiv.org"
     assert "\r" not in url
     assert "\n" not in url
+
+
+def test_the_repository_that_a_source_named_is_beside_the_title() -> None:
+    named = {1: ((NAMED_LINK, "https://github.com/lab/speculation"),)}
+    links = digest_links(slate(), KEYRING, BASE, "h@example.org", DAY, keys=named)
+    assert ("Code", "https://github.com/lab/speculation") in links.papers[0].resources
+    assert all(word != "Code" for each in links.papers[1:] for word, _ in each.resources)

@@ -12,6 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from triage import store
 from triage.app.lease_owner import is_gone, name_this_process
 from triage.app.live_sources import LiveSources
 from triage.clock import SystemClock, read_uptime
@@ -269,8 +270,17 @@ class App:
 
         site = self.settings.site
         mail = self.settings.mail
+        with self.database.read() as conn:
+            keys = store.papers.keys_of(conn, [shown.paper.id for shown in slate.impressions])
         links = digest_links(
-            slate, self.keyring, site.base_url, site.contact, now.date(), mail.bounces, mail.votes
+            slate,
+            self.keyring,
+            site.base_url,
+            site.contact,
+            now.date(),
+            mail.bounces,
+            mail.votes,
+            keys,
         )
         rendered = render_digest(slate, links, site.name)
         name = slate.public_id if resent_on is None else f"{slate.public_id}.{resent_on:%Y%m%d}"

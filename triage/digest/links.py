@@ -7,9 +7,11 @@ and addresses of code and models at a few hosts that everybody knows.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from email.utils import parseaddr
+from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
 from triage.domain.link_tokens import Claims, Keyring, Purpose
@@ -46,6 +48,7 @@ def digest_links(
     issued_on: date,
     bounces: str = "",
     votes: str = "links",
+    keys: Mapping[int, Sequence[tuple[str, str]]] = MappingProxyType({}),
 ) -> DigestLinks:
     """Return the links of a digest; the same arguments give the same links.
 
@@ -58,6 +61,7 @@ def digest_links(
             address in it unsubscribes them automatically. Empty if there is none.
         votes: `links` to the web pages; `mailto`, by mail and without any link to a web page; or
             `both`.
+        keys: what sources said of the papers by their ids, see `find_links`.
     """
     base = base_url.rstrip("/")
     issued_at = datetime.combine(issued_on, time(), UTC)
@@ -65,7 +69,10 @@ def digest_links(
     unsubscribe = keyring.sign(Purpose.UNSUBSCRIBE, claims)
     has_web = votes != "mailto"
     leave_by_mail = _mailto(slate, keyring, contact, bounces, unsubscribe)
-    papers = [_paper_links(shown, claims, keyring, base) for shown in slate.impressions]
+    papers = [
+        _paper_links(shown, claims, keyring, base, keys.get(shown.paper.id, ()))
+        for shown in slate.impressions
+    ]
     if votes != "links":
         for n, shown in enumerate(slate.impressions):
             mails = _vote_mails(shown, slate.public_id, keyring, contact, bounces)
@@ -119,7 +126,13 @@ def _upstream(paper: Paper) -> str:
     return upstream_url(paper.source, paper.source_id, paper.title)
 
 
-def _paper_links(shown: Impression, slate: Claims, keyring: Keyring, base: str) -> PaperLinks:
+def _paper_links(
+    shown: Impression,
+    slate: Claims,
+    keyring: Keyring,
+    base: str,
+    keys: Sequence[tuple[str, str]],
+) -> PaperLinks:
     def sign(page: str, purpose: Purpose, action: EventKind | None = None) -> str:
         claims = Claims(slate.subscriber, slate.issued_at, slate.slate, shown.position, action)
         return f"{base}/{page}/{keyring.sign(purpose, claims)}"
@@ -131,14 +144,14 @@ def _paper_links(shown: Impression, slate: Claims, keyring: Keyring, base: str) 
         down=sign("v", Purpose.VOTE, EventKind.VOTE_DOWN),
         save=sign("v", Purpose.VOTE, EventKind.SAVE),
         less=sign("v", Purpose.VOTE, EventKind.LESS_LIKE_THIS),
-        resources=_resources(shown.paper),
+        resources=_resources(shown.paper, keys),
     )
 
 
-def _resources(paper: Paper) -> tuple[tuple[str, str], ...]:
+def _resources(paper: Paper, keys: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Return the first PDF, the first code and the first model, each as (word, https address)."""
     found: dict[LinkKind, str] = {}
-    for link in find_links(paper):
+    for link in find_links(paper, keys):
         parts = urlsplit(link.address)
         if parts.scheme == "https" and parts.netloc.lower() in _RESOURCE_HOSTS:
             found.setdefault(link.kind, link.address)
