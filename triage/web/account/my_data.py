@@ -12,7 +12,6 @@ from starlette.routing import Route
 from triage import store
 from triage.domain.chances import describe_chance
 from triage.domain.records import LIKES
-from triage.domain.vote_texts import VOTE_TEXTS
 from triage.subscribers import forgotten_votes, library_import, subscriptions
 from triage.subscribers.bibliography import entries
 from triage.web.account.saved import FILES
@@ -84,13 +83,18 @@ def _show_votes(page: PageContext, login: Login, request: Request) -> Response:
         n_pages = count_pages(max(map(len, kinds)), PAGE, n)
         chosen = [several[(n - 1) * PAGE : n * PAGE] for several in kinds]
         papers = store.papers.load(conn, [vote.paper_id for several in chosen for vote in several])
+    likes, dislikes = (
+        cards_for(
+            page, login, [papers[vote.paper_id] for vote in several if vote.paper_id in papers]
+        )
+        for several in chosen
+    )
     return page.show(
         request,
         "likes",
-        likes=[vote for vote in chosen[0] if vote.paper_id in papers],
-        dislikes=[vote for vote in chosen[1] if vote.paper_id in papers],
-        words={kind: texts.link for kind, texts in VOTE_TEXTS.items()},
-        papers=papers,
+        likes=likes,
+        dislikes=dislikes,
+        voted_on={vote.paper_id: vote.at.date() for vote in votes},
         n_saved=len(saved),
         n_votes=len(votes),
         n_likes=len(kinds[0]),
