@@ -43,12 +43,18 @@ class DayRanking:
         papers = ranking.candidates.papers
         self._rows = {papers[row].id: int(row) for row in order}
         self.ranks = {id: rank for rank, id in enumerate(self._rows, 1)}
+        # A reader comes back to the page after each vote.
+        self._explained: dict[int, PaperReason] = {}
 
     def explain(self, ids: Sequence[int]) -> dict[int, PaperReason]:
         """Return the reasons of these papers by their ids, of those that have a rank."""
         ranked = [id for id in ids if id in self._rows]
-        if not ranked:
-            return {}
+        new = [id for id in ranked if id not in self._explained]
+        if new:
+            self._explained |= self._explain(new)
+        return {id: self._explained[id] for id in ranked}
+
+    def _explain(self, ids: Sequence[int]) -> dict[int, PaperReason]:
         placements = [
             Placement(
                 self._rows[id],
@@ -57,12 +63,12 @@ class DayRanking:
                 1.0,
                 Policy.RANKED,
             )
-            for id in ranked
+            for id in ids
         ]
         reasons = explain(self._ranking, placements, self._pair.scorer, self._pair.encoder)
         return {
             id: PaperReason(words_of(placement.score), tuple(reason.text for reason in several))
-            for id, placement, several in zip(ranked, placements, reasons, strict=True)
+            for id, placement, several in zip(ids, placements, reasons, strict=True)
         }
 
 
