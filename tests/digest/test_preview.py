@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from tests.support import topics
 from tests.support.factories import DAY, NOON
@@ -21,6 +22,7 @@ from triage.ranking.serving.active_models import encode_new, encode_stored, ensu
 from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import DigestRules
 from triage.store import Database
+from triage.store.tables import papers
 from triage.subscribers import subscriptions
 from triage.subscribers.preferences import SubscriberPreferences
 
@@ -118,9 +120,8 @@ def test_a_weekend_or_holidays_do_not_empty_it(world: World) -> None:
     days = [DAY - timedelta(days=n) for n in (0, 20, 23, 24)]
     with world.db.write() as conn:
         for row, on in enumerate(days, start=1):
-            conn.exec_driver_sql(
-                f"UPDATE papers SET listed_on = '{on}' WHERE id % {len(days)} = {row - 1}"  # noqa: S608
-            )
+            chosen = papers.c.id % len(days) == row - 1
+            conn.execute(update(papers).where(chosen).values(listed_on=on))
     encode_stored(world.db, world.model_store, world.clock)
     preview = world.previews.of(nobody("speculative decoding of language models"))
     assert preview.days == (days[2], days[1], days[0])
