@@ -156,10 +156,7 @@ def classify(raw: bytes) -> ClassifiedMail:
     parts = list(_parts(message))
     complaint = _feedback(message, parts)
     if complaint is not None:
-        quoted = _of_originals(parts, "Original-Mail-From", "Return-Path", "List-Unsubscribe")
-        values = (str(value) for part in parts for value in part.get_all("List-Unsubscribe", []))
-        quoted_links = tuple(token for value in values for token in _LINK_TOKEN.findall(value))
-        return ClassifiedMail(complaint, "", addressed, tuple(quoted), (), quoted_links)
+        return _complaint(complaint, addressed, parts)
     returned = [*_of_originals(parts, "Return-Path")]
     from_daemon = _is_from_daemon(message)
     if from_daemon and not addressed and not returned:
@@ -173,6 +170,14 @@ def classify(raw: bytes) -> ClassifiedMail:
         or (Kind.UNKNOWN, "")
     )
     return ClassifiedMail(kind, status, addressed, tuple(returned), links, votes=votes)
+
+
+def _complaint(kind: Kind, addressed: tuple[str, ...], parts: list[Message]) -> ClassifiedMail:
+    """Return a complaint with the tokens of the mail that it quotes."""
+    quoted = _of_originals(parts, "Original-Mail-From", "Return-Path", "List-Unsubscribe")
+    values = (str(value) for part in parts for value in part.get_all("List-Unsubscribe", []))
+    quoted_links = tuple(token for value in values for token in _LINK_TOKEN.findall(value))
+    return ClassifiedMail(kind, "", addressed, tuple(quoted), (), quoted_links)
 
 
 # -- reports ---------------------------------------------------------------------------------------
