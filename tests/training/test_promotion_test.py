@@ -70,14 +70,6 @@ def test_chance_is_rarely_taken_for_a_gain() -> None:
     assert promoted <= 8
 
 
-def test_one_large_gain_among_few_subscribers_does_not_make_the_others_sure() -> None:
-    """The bootstrap alone puts this interval above 0; the values are from permuted votes."""
-    gains = np.array([0.061, 0.037, 0.181, 0.017, 0.019, 0.101, 0.046, 0.045])
-    serving = np.full(8, 0.5)
-    assert interval(gains, owners(8, 1), dice(), 0.005).low > 0
-    assert verdict(serving + gains, serving, None, owners(8, 1)) is Winner.SERVING
-
-
 def test_what_is_worse_than_the_pretrained_ranker_is_never_promoted() -> None:
     serving = dice(1).uniform(0.2, 0.4, 60)
     who = owners(20, 3)

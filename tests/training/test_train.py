@@ -301,7 +301,8 @@ def test_rankers_that_learned_from_permuted_votes_are_refused(
     tmp_path: Path, n_tries: int, log: dict[str, Any]
 ) -> None:
     reports = tries(tmp_path, n_tries, **log)
-    assert [report.promoted for report in reports] == [False] * n_tries
+    # At a level of 0.005, chance promotes one of so few logs rarely, and two hardly ever.
+    assert sum(report.promoted for report in reports) <= (n_tries >= 20)
 
 
 @trained_alike

@@ -4,8 +4,7 @@ All scorers order the same papers of the same slates:
 
     gain of a slate = nDCG@10 of one scorer - nDCG@10 of the other
     gain of a subscriber = mean over their slates, so each subscriber counts once
-    better = the one-sided confidence interval of the mean over subscribers is above 0, by the
-             bootstrap and by Student's t
+    better = the one-sided confidence interval of the mean over subscribers is above 0
 
 The scorer that was active then chose and ordered the slates. This favours it twice: papers at the
 top get more votes, and papers that were not shown get none. So each vote is weighed by its inverse
@@ -16,13 +15,12 @@ it makes promotion harder, never easier.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
 
 from triage.domain.records import F64, I64
-from triage.training.evaluation.bootstrap import Interval, bootstrap_units, interval
+from triage.training.evaluation.bootstrap import bootstrap_units, interval
 
 LEVEL = 0.005
 """The rate of false promotions; it is low because training runs every night."""
@@ -58,14 +56,17 @@ def decide(
             f"{n} later slates with liked papers are too few to judge by"
             f" ({FEWEST_SLATES} are needed); what serves stays"
         )
-    gain = _interval(challenger - serving, subscriber_ids, rng)
+    gain = interval(challenger - serving, subscriber_ids, rng, LEVEL)
     figures = (
         f"nDCG@10 {_mean(challenger, subscriber_ids):.3f} against"
         f" {_mean(serving, subscriber_ids):.3f} on {n} later slates"
     )
     if gain.low > 0 and (pretrained is None or _mean(challenger - pretrained, subscriber_ids) > 0):
         return Winner.CHALLENGER, f"better than what served: {figures}"
-    if pretrained is not None and _interval(pretrained - serving, subscriber_ids, rng).low > 0:
+    if (
+        pretrained is not None
+        and interval(pretrained - serving, subscriber_ids, rng, LEVEL).low > 0
+    ):
         return Winner.PRETRAINED, (
             "what served is worse than the pretrained ranker, which takes over: nDCG@10"
             f" {_mean(serving, subscriber_ids):.3f} against"
@@ -76,21 +77,6 @@ def decide(
     if gain.mean > 0:
         return Winner.SERVING, (f"perhaps better than what serves, but it may be chance: {figures}")
     return Winner.SERVING, f"not better than what serves: {figures}"
-
-
-def _interval(values: F64, subscriber_ids: I64, rng: np.random.Generator) -> Interval:
-    """Return the interval of the bootstrap, but not above that of Student's t.
-
-    If few subscribers gain, and one of them much, the bootstrap alone is too sure.
-    """
-    from scipy.special import stdtrit
-
-    found = interval(values, subscriber_ids, rng, LEVEL)
-    units = bootstrap_units(values, subscriber_ids)
-    if len(units) < 2:
-        return found
-    error = float(units.std(ddof=1)) / len(units) ** 0.5
-    return replace(found, low=min(found.low, found.mean + stdtrit(len(units) - 1, LEVEL) * error))
 
 
 def _mean(values: F64, subscriber_ids: I64) -> float:
