@@ -291,7 +291,7 @@ def chooses(reader: Reader) -> None:
     reader.open("/preferences/erase")
     reader.open("/import")
     reader.open("/likes")
-    expect(page.get_by_role("listitem")).not_to_have_count(0)
+    expect(page.get_by_role("article")).not_to_have_count(0)
     reader.open("/digests")
     page.locator("main li a").first.click()
     reader.look(page)
