@@ -223,7 +223,7 @@ class History:
         if self.process is not None:
             self.process.send_signal(how)
             try:
-                self.process.wait(120)  # Training at the lowest priority may take long.
+                self.process.wait(300)  # Training at the lowest priority may take long.
             except subprocess.TimeoutExpired:
                 self.process.send_signal(signal.SIGUSR1)
                 time.sleep(1)
