@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from triage import store
+from triage.digest.day_ranking import PaperReason
 from triage.domain.records import EventKind, Impression, Paper, Policy
-from triage.web.context import PageContext, PaperReason
+from triage.web.context import PageContext
 from triage.web.login_cookie import Login
 
 

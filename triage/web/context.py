@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from triage import store
+from triage.digest.day_ranking import PaperReason
 from triage.digest.preview import Preview
 from triage.digest.templates import environment
 from triage.domain.chances import describe_chance
@@ -29,6 +30,7 @@ from triage.domain.vote_texts import VOTE_TEXTS
 from triage.errors import TokenExpired, TooManyRequests
 from triage.papers.search import Search
 from triage.store import Database
+from triage.store.papers import StoredTraits
 from triage.subscribers.network_limit import NetworkLimit
 from triage.subscribers.sessions import Sessions
 from triage.subscribers.signup import Signup
@@ -45,21 +47,11 @@ _BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 KEPT = {200, 422, 429}
 """The status of the answers to a form that browsers keep for Back."""
 MOST_PATH = 1000
-_ONE_WAY = re.compile(r"/(?:[pvduclf]/|login|logout|subscrib)")
 """The longest path that is kept to return to, in characters."""
+_ONE_WAY = re.compile(r"/(?:[pvduclf]/|login|logout|subscrib)")
 
 FindOutcome = Callable[[Subscriber, int], PaperOutcome]
 MakePreview = Callable[[Subscriber, Sequence[int]], Preview]
-
-
-class PaperReason(Protocol):
-    """How likely a paper is to be liked, in words or "", and why it has its rank."""
-
-    @property
-    def chance(self) -> str: ...
-
-    @property
-    def reasons(self) -> tuple[str, ...]: ...
 
 
 class DayRanking(Protocol):
@@ -296,6 +288,21 @@ def say_wait(response: Response, error: TooManyRequests) -> Response:
     """Add the header that tells programs how long to wait (RFC 9110, 10.2.3)."""
     response.headers["Retry-After"] = str(error.retry_after_s)
     return response
+
+
+def download(text: str, name: str, media_type: str) -> Response:
+    """Return a text as a file with this name, in ASCII; lone surrogates become question marks."""
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text.encode("utf-8", "replace"), media_type=media_type, headers=disposition)
+
+
+def load_paper(page: PageContext, id: int) -> tuple[StoredTraits, Paper]:
+    """Return the paper of a row and its stored traits; raise 404 for none."""
+    with page.db.read() as conn:
+        stored = store.papers.standing(conn, id)
+        if stored is None:
+            raise HTTPException(404)
+        return stored, store.papers.load(conn, [stored.paper_id])[stored.paper_id]
 
 
 def peer_address(request: Request) -> str:

@@ -30,7 +30,9 @@ from triage.web.cache import TimedCache
 from triage.web.cards import cards_for
 from triage.web.context import (
     PageContext,
+    download,
     form_route,
+    load_paper,
     number,
     own_path,
     peer_address,
@@ -72,7 +74,7 @@ def routes(page: PageContext) -> list[Route]:
         shown: Impression | None = None,
         tokens: Sequence[tuple[EventKind, str]] = (),
     ) -> Response:
-        stored, paper = _load_paper(page, id)
+        stored, paper = load_paper(page, id)
         login = page.login_cookie.read(request)
         if login and shown is None:
             shown = page.db.fetch(store.slates.newest_shown, login.subscriber.id, paper.id)
@@ -107,16 +109,14 @@ def routes(page: PageContext) -> list[Route]:
         if request.path_params["ending"] not in CITATIONS:
             raise HTTPException(404)
         ending = request.path_params["ending"]
-        stored, paper = _load_paper(page, _id_in_path(request))
+        stored, paper = load_paper(page, _id_in_path(request))
         text = _cite(page, stored, paper, ending)
         name = f"{citation_keys([paper])[0]}.{ending}"
-        disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-        media_type = FILES[ending][1]
-        return Response(text.encode("utf-8", "replace"), media_type=media_type, headers=disposition)
+        return download(text, name, FILES[ending][1])
 
     def submit_vote(request: Request, fields: Fields) -> Response:
         login = page.login_cookie.check_form(request, fields)
-        stored, _ = _load_paper(page, _id_in_path(request))
+        stored, _ = load_paper(page, _id_in_path(request))
         choice, id = fields.get("vote", ""), stored.paper_id
         back = own_path(fields.get("back", "")) or f"/papers/{id}"
         notice = ""
@@ -140,7 +140,7 @@ def routes(page: PageContext) -> list[Route]:
         return page.redirect(back, notice, place=f"paper-{id}")
 
     def show_why(page: PageContext, login: Login, request: Request) -> Response:
-        stored, paper = _load_paper(page, _id_in_path(request))
+        stored, paper = load_paper(page, _id_in_path(request))
         page.preview_limit.count(peer_address(request), page.clock.now())
         found = page.ranking.find_outcome(login.subscriber, stored.paper_id)
         return page.show(request, "why", paper=paper, found=found)
@@ -155,15 +155,6 @@ def routes(page: PageContext) -> list[Route]:
 
 def _id_in_path(request: Request) -> int:
     return number(request.path_params["paper"])
-
-
-def _load_paper(page: PageContext, id: int) -> tuple[StoredTraits, Paper]:
-    """Return the paper of a row and its stored traits; raise 404 for none."""
-    with page.db.read() as conn:
-        stored = store.papers.standing(conn, id)
-        if stored is None:
-            raise HTTPException(404)
-        return stored, store.papers.load(conn, [stored.paper_id])[stored.paper_id]
 
 
 def _similar(page: PageContext, paper: Paper) -> list[Hit]:

@@ -20,6 +20,7 @@ from triage.web.context import (
     PageContext,
     count_pages,
     date_in_path,
+    download,
     form_route,
     number,
     page_number,
@@ -141,5 +142,4 @@ def _download(page: PageContext, login: Login, request: Request) -> Response:
         text = entries.write(library_import.likes(page.db, login.subscriber), file_format)
     else:
         raise HTTPException(404)
-    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(text.encode("utf-8", "replace"), media_type=media_type, headers=disposition)
+    return download(text, name, media_type)

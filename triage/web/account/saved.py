@@ -27,7 +27,9 @@ from triage.web.cards import cards_for
 from triage.web.context import (
     PageContext,
     count_pages,
+    download,
     form_route,
+    load_paper,
     number,
     own_path,
     page_number,
@@ -224,15 +226,14 @@ def _download(page: PageContext, login: Login, request: Request) -> Response:
     verb = "found" if collection.query else "saved"
     text = entries.write(saved, file_format, verb)
     name = re.sub(r"[^a-z0-9]+", "-", fold(collection.name)).strip("-") or "collection"
-    disposition = {"Content-Disposition": f'attachment; filename="{name}.{ending}"'}
-    return Response(text.encode("utf-8", "replace"), media_type=media_type, headers=disposition)
+    return download(text, f"{name}.{ending}", media_type)
 
 
 # -- where a paper is saved ------------------------------------------------------------------------
 
 
 def _choose(page: PageContext, login: Login, request: Request) -> Response:
-    paper = _paper(page, request)
+    _, paper = load_paper(page, number(request.path_params["paper"]))
     back = own_path(request.query_params.get("next", ""))
     return _show_choice(page, login, request, paper, back)
 
@@ -273,7 +274,10 @@ def _place(page: PageContext, login: Login, request: Request, fields: Fields) ->
 
     A paper that is not saved yet goes into the default collection if the form has none of these.
     """
-    paper, back = _paper(page, request), own_path(fields.get("back", ""))
+    paper, back = (
+        load_paper(page, number(request.path_params["paper"]))[1],
+        own_path(fields.get("back", "")),
+    )
     subscriber, name = login.subscriber, fields.get("name", "")
     chosen = _ticked(fields)
     with page.db.read() as conn:
@@ -300,12 +304,3 @@ def _place(page: PageContext, login: Login, request: Request, fields: Fields) ->
 
 def _ticked(fields: Fields) -> set[int]:
     return {number(each) for each in fields.getlist("collection")}
-
-
-def _paper(page: PageContext, request: Request) -> Paper:
-    """Return the paper whose id is in the path; raise 404 for none."""
-    with page.db.read() as conn:
-        stored = store.papers.standing(conn, number(request.path_params["paper"]))
-        if stored is None:
-            raise HTTPException(404)
-        return store.papers.load(conn, [stored.paper_id])[stored.paper_id]
