@@ -17,6 +17,7 @@ from triage import store
 from triage.digest.day_ranking import DayRankings
 from triage.domain.records import Subscriber
 from triage.ranking.serving.active_models import encode_new, ensure_active_models
+from triage.ranking.serving.interest_settings import refresh_interests, set_interest_pause
 from triage.ranking.serving.model_store import ModelStore
 from triage.store import Database
 from triage.subscribers import subscriptions
@@ -61,6 +62,8 @@ def test_every_paper_of_the_day_has_a_rank_and_the_closest_is_first(world: World
     why = ranking.explain([best, 10**6])
     assert list(why) == [best]
     assert why[best].reasons
+    other = next(id for id in ranking.ranks if id != best)
+    assert list(ranking.explain([other])) == [other]
     assert everything(world.db) == before
 
 
@@ -74,6 +77,24 @@ def test_what_the_preferences_keep_out_has_no_rank(world: World) -> None:
     assert kept_out
     assert not ranking.ranks.keys() & set(kept_out)
     assert ranking.explain(kept_out) == {}
+
+
+def test_papers_of_a_muted_interest_have_no_rank(world: World) -> None:
+    is_served(world)
+    clock = StoppedClock(NOON)
+    wish = SubscriberPreferences(
+        interests="speculative decoding of language models; protein folding and binding"
+    )
+    ada = subscriptions.add(world.db, "ada@example.org", clock, wish).subscriber
+    refresh_interests(world.db, world.model_store, clock, ada)
+    with world.db.read() as conn:
+        [decoding] = [i for i in store.interests.of(conn, ada.id) if "decoding" in i.name]
+    before = world.rankings.of(ada, DAY, DAY)
+    set_interest_pause(world.db, clock, ada, decoding.number, muted=True)
+    after = world.rankings.of(ada, DAY, DAY)
+    assert before is not None
+    assert after is not None
+    assert len(after.ranks) < len(before.ranks)
 
 
 def test_without_models_there_is_no_ranking(world: World) -> None:

@@ -155,6 +155,17 @@ def test_a_subscriber_sees_the_whole_day_in_their_order_with_reasons(world: Worl
     assert "No account, no password" not in page.text
 
 
+def test_two_subscribers_see_their_own_orders(world: World) -> None:
+    ada, other = world.logged_in(), world.logged_in(reader=1)
+    world.clock.sleep(3600)
+    world.ranking = Ranked((3, 1, 2))
+    assert cards(ada.get("/"))[0] == "paper-3"
+    world.ranking = Ranked((2, 1, 3))
+    assert cards(other.get("/"))[0] == "paper-2"
+    # Votes do not move the cards under the reader's eyes.
+    assert cards(ada.get("/"))[0] == "paper-3"
+
+
 def test_cards_tell_different_reasons_where_they_have_them(world: World) -> None:
     class Alike(Ranked):
         def explain(self, ids: Sequence[int]) -> dict[int, PaperReason]:

@@ -483,7 +483,11 @@ def test_logging_out_ends_every_session(world: World) -> None:
 
 def test_logging_out_on_a_page_ends_this_session_only(world: World) -> None:
     here, there = world.logged_in(), world.logged_in()
+    kept = dict(here.cookies)
     here.submit(here.get("/preferences"), "Log out")
+    assert not here.cookies
+    # Whoever has copied the cookie is logged out, too.
+    here.cookies = kept
     assert ADDRESS not in here.get("/preferences").text
     assert ADDRESS in there.get("/preferences").text
 
