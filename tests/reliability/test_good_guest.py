@@ -57,7 +57,7 @@ class Server:
     Attributes:
         troubles: what goes wrong, by the number of the request: status and Retry-After.
         killed_s: when a process was killed, by its number.
-        is_stuck: whether no answer leaves.
+        is_stuck: whether no answer leaves; changed under `answering` alone.
     """
 
     takes_s: float
@@ -66,6 +66,7 @@ class Server:
     killed_s: dict[int, float] = field(default_factory=dict)
     most_connections: int = 0
     is_stuck: bool = False
+    answering: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._chance = random.Random(29)  # noqa: S311
@@ -110,10 +111,14 @@ class Server:
                     self._accept()
                 else:
                     self._hear(key.fileobj)
-            now_s = time.time()
-            for connection, state in list(self._open.items()):
-                if state is not None and now_s >= state[0] and not self.is_stuck:
-                    self._answer(connection, state[1], state[2])
+            with self.answering:
+                self._answer_due()
+
+    def _answer_due(self) -> None:
+        now_s = time.time()
+        for connection, state in list(self._open.items()):
+            if state is not None and now_s >= state[0] and not self.is_stuck:
+                self._answer(connection, state[1], state[2])
 
     def _pause_s(self) -> float:
         """Return how long nothing is due but what comes."""
@@ -216,7 +221,8 @@ class Guests:
         """Kill one of them: one whose request is being answered, or any at any moment."""
         by_pid = {process.pid: n for n, process in enumerate(self.running)}
         pid = self._chance.choice(self.running).pid
-        self._server.is_stuck = asking
+        with self._server.answering:
+            self._server.is_stuck = asking
         while asking and (pid := self._server.under_way()) is None:
             time.sleep(0.001)
         self._server.killed_s[pid] = time.time()
@@ -224,6 +230,8 @@ class Guests:
         process = self.running[by_pid[pid]]
         process.join()
         assert process.exitcode == -signal.SIGKILL
+        while asking and self._server.under_way() == pid:  # It has yet to see the end.
+            time.sleep(0.001)
         self._server.is_stuck = False
         self.running[by_pid[pid]] = self._start()
 
