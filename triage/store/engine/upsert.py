@@ -56,6 +56,15 @@ def insert_new(
 
 def upsert(conn: Connection, table: Table, key: Sequence[str], row: dict[str, Any]) -> None:
     """Insert `row`, or overwrite the row that has the same `key` columns."""
-    insert = _insert(conn, table).values(row)
-    changes = {name: insert.excluded[name] for name in row if name not in key}
-    conn.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changes))
+    upsert_all(conn, table, key, [row])
+
+
+def upsert_all(
+    conn: Connection, table: Table, key: Sequence[str], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Insert rows of the same columns, or overwrite those that have the same `key` columns."""
+    if not rows:
+        return
+    insert = _insert(conn, table)
+    changes = {name: insert.excluded[name] for name in rows[0] if name not in key}
+    conn.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changes), list(rows))
