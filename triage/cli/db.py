@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,8 @@ import click
 from triage.app.application import App
 from triage.cli.app_context import FILE, PARTLY_DONE, load_app, progress_bar, warn
 from triage.errors import ConfigError, DatabaseError, SchemaError
+
+_PASSWORD = re.compile(r"(//[^:/@]*:).*(?=@)|(\bpassword=)[^&]*")
 
 
 @click.group("db")
@@ -129,8 +132,7 @@ def migrate_to(url: str) -> None:
             click.echo("the copy continues where it was interrupted", err=True)
         with progress_bar() as progress:
             n_rows = copy_rows(source, target, progress)
-        shown = target.engine.url.set(drivername="postgresql").render_as_string()
-    old = app.settings
+    old, shown = app.settings, _PASSWORD.sub(r"\1\2***", url)
     click.echo(f"{n_rows} rows are copied and compared")
     click.echo(f"Now change two lines of {click.get_current_context().find_root().obj}:\n")
     click.echo(f'[database]\nurl = "{shown}"\n')

@@ -62,6 +62,12 @@ _AT_ONCE = 50
 _PATIENCE = "PRAGMA busy_timeout = 1000"
 _VERSION = text("SELECT version_num FROM alembic_version")
 _SET_VERSION = text("UPDATE alembic_version SET version_num = :version")
+_TRUNCATE_ALL = text("""
+    DO $$ BEGIN EXECUTE (
+        SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ') FROM pg_tables
+        WHERE schemaname = current_schema() AND tablename <> 'alembic_version'
+    ); END $$
+""")
 
 _progress = Table(
     "copy_progress",
@@ -168,7 +174,7 @@ def begin_copy(source: Database, target: Database, installation: str) -> str:
             if began.source_state == state:
                 return "continued"
             kind = "restarted"
-            _undo(conn, names, version.removeprefix(UNFINISHED_COPY))
+            _undo(conn, version.removeprefix(UNFINISHED_COPY))
         elif names:
             _check_empty(conn, names, version)
         command.upgrade(config(conn), "head")
@@ -233,12 +239,10 @@ def _check_empty(conn: Connection, names: set[str], version: str) -> None:
             )
 
 
-def _undo(conn: Connection, names: set[str], version: str) -> None:
+def _undo(conn: Connection, version: str) -> None:
     """Delete what an unfinished copy has copied."""
     _progress.drop(conn)
-    quote = conn.dialect.identifier_preparer.quote
-    emptied = sorted(names - {"alembic_version", _progress.name})
-    conn.exec_driver_sql(f"TRUNCATE {', '.join(map(quote, emptied))}")
+    conn.execute(_TRUNCATE_ALL)
     conn.execute(_SET_VERSION, {"version": version})
 
 
