@@ -106,6 +106,16 @@ def test_every_value_of_every_table_is_copied_bit_by_bit(tmp_path: Path) -> None
             assert differences(target) == []
 
 
+def test_a_server_may_sort_text_in_another_order(tmp_path: Path) -> None:
+    new = "CREATE DATABASE sorted TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'"
+    postgres.server().run(new)
+    target_url = postgres.server().url("sorted")
+    source_url = filled_source(tmp_path)
+    assert copy(source_url, target_url)[0] == "new"
+    assert content(target_url) == content(source_url)
+    postgres.drop(target_url)
+
+
 def test_an_empty_database_is_copied_to_one_that_was_upgraded(
     tmp_path: Path, target_url: str
 ) -> None:
@@ -280,6 +290,21 @@ def test_a_row_that_postgresql_cannot_store_is_named(
     assert why in said
 
 
+def test_a_text_that_is_no_text_is_named(tmp_path: Path, target_url: str) -> None:
+    source_url = filled_source(tmp_path)
+    change(source_url, "UPDATE papers SET title = CAST(x'fffe' AS TEXT) WHERE id = 15")
+    assert "the row of papers (id 15) cannot be stored" in why_not(source_url, target_url)
+
+
+def test_a_damaged_source_is_no_matter_of_its_rows(tmp_path: Path, target_url: str) -> None:
+    source_url = filled_source(tmp_path, n=200)
+    with (tmp_path / NAME).open("r+b") as file:
+        for page in range(60, 200):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+    assert "is damaged" in why_not(source_url, target_url)
+
+
 def test_a_row_that_postgresql_stores_otherwise_is_named_and_the_copy_begins_anew(
     tmp_path: Path, target_url: str
 ) -> None:
@@ -297,6 +322,7 @@ def test_a_row_that_postgresql_stores_otherwise_is_named_and_the_copy_begins_ane
     [
         ("DELETE FROM paper_ids WHERE paper_id = 9", "is missing or too many"),
         ("UPDATE papers SET title = title || ' ' WHERE id = 9", "has another title"),
+        ("UPDATE impressions SET score = '-0' WHERE score = 0", "has another score"),
         ("INSERT INTO runs (id, \"on\", stage, started_at) VALUES (1, '2026-01-01', '', now())",
          "is missing or too many"),
     ],

@@ -261,6 +261,9 @@ def _copy_table(
             following = json.dumps(key, default=str)
             _insert_chunk(target, table, rows, done, following)
         except (StatementError, ValueError, TypeError) as error:
+            if hasattr(getattr(error, "orig", None), "sqlite_errorcode"):
+                # SQLite cannot read its file.
+                raise
             if n_rows == 1:
                 raise DatabaseError(
                     f"{_next_row(source, table, after)} cannot be stored in PostgreSQL"
