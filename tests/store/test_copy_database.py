@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -265,6 +266,23 @@ def test_a_source_that_was_changed_between_two_tries_is_copied_anew(
     assert content(target_url) == content(source_url)
 
 
+def test_a_change_that_a_killed_program_left_beside_the_file_is_noticed(
+    tmp_path: Path, target_url: str
+) -> None:
+    source_url = filled_source(tmp_path)
+    stop_after(3, source_url, target_url)
+    file, wal = tmp_path / NAME, tmp_path / f"{NAME}-wal"
+    with closing(sqlite3.connect(file)) as conn:
+        conn.execute("UPDATE jobs SET outcome = 'other'")
+        conn.commit()
+        for each in (file, wal):
+            shutil.copy2(each, each.with_suffix(f"{each.suffix}.kept"))
+    for each in (file, wal):
+        each.with_suffix(f"{each.suffix}.kept").replace(each)
+    assert copy(source_url, target_url)[0] == "restarted"
+    assert content(target_url) == content(source_url)
+
+
 # -- rows that PostgreSQL does not store -----------------------------------------------------------
 
 
@@ -350,3 +368,6 @@ def test_a_change_of_the_copy_by_another_program_is_found(
             copy_rows(source, target)
         with pytest.raises(SchemaError):
             target.check_schema()
+    monkeypatch.undo()
+    assert copy(source_url, target_url)[0] == "restarted"
+    assert content(target_url) == content(source_url)
