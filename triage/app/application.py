@@ -87,6 +87,11 @@ class App:
         """Return a key for one purpose; it does not reveal the secret or other keys."""
         return hashlib.sha256(f"{purpose}\0{self._secret}".encode()).digest()
 
+    @property
+    def installation_id(self) -> str:
+        """A name of this installation, which does not reveal the secret."""
+        return self._derive_key("triage installation").hex()
+
     @cached_property
     def keyring(self) -> Keyring:
         # Links that were signed with an older secret work as long as the settings have it.
