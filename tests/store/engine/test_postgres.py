@@ -1,4 +1,4 @@
-"""PostgreSQL: one writer at a time, readers with one state, and errors that say what to do."""
+"""PostgreSQL: writers that lock what they change, readers with one state, and errors that say what to do."""
 
 from __future__ import annotations
 
