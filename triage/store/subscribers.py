@@ -28,7 +28,7 @@ from sqlalchemy import (
 from triage.domain.mail_addresses import to_ascii, to_unicode
 from triage.domain.records import Detail, Frequency, Subscriber, SubscriberState
 from triage.errors import DatabaseError, NotFound
-from triage.store.engine.upsert import split_values
+from triage.store.engine.upsert import rows_in, split_values
 from triage.store.tables import signup_requests, subscribers
 
 log = structlog.get_logger()
