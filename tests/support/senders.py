@@ -182,7 +182,7 @@ def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None
 def _digest(reader: Subscriber, on: date) -> tuple[Slate, OutgoingMessage]:
     """Return a digest without papers, as the nightly run names it."""
     from tests.support.factories import slate
-    from triage.digest.nightly import _public_id
+    from triage.digest.block import _public_id
 
     public_id = _public_id(reader, on)
     mime = (
