@@ -223,7 +223,7 @@ def name_papers(app: App, email: str) -> None:
         store.named_papers.mark_asked(conn, [each.key for each in names], now)
         [found, _] = store.named_papers.waiting(conn, 0, 10)
         [paper] = store.papers.newest_before(conn, DAY, 1)
-        store.named_papers.mark_found(conn, [(found.id, paper.id)])
+        store.named_papers.mark_found(conn, found.id, paper.id)
 
 
 TOLD = "1 was found and is liked; 1 was not found: “A lost <paper>”."

@@ -48,3 +48,5 @@ from triage.store.engine.database import Database as Database
 from triage.store.engine.database import open_database as open_database
 from triage.store.engine.database import revision_of as revision_of
 from triage.store.engine.group_commit import SharedWrites as SharedWrites
+from triage.store.engine.turns import Turn as Turn
+from triage.store.engine.turns import take_turn as take_turn

@@ -245,11 +245,14 @@ def count(conn: Connection) -> int:
 
 
 def insert_papers(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:
-    """Insert works and return their new ids in the order of `rows`."""
+    """Insert works and return their new ids in the order of `rows`.
+
+    The transaction has the turn of PAPERS.
+    """
     if not rows:
         return []
-    # As only one transaction writes, the new ids are those after the last one, in order. RETURNING
-    # would need a statement for each row to keep this order.
+    # As only one transaction inserts papers, the new ids are those after the last one, in order.
+    # RETURNING would need a statement for each row to keep this order.
     last = conn.scalar(select(func.max(papers.c.id))) or 0
     conn.execute(insert(papers), list(rows))
     return list(conn.scalars(select(papers.c.id).where(papers.c.id > last).order_by(papers.c.id)))
