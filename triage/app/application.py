@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triage import store
+from triage import __version__, store
 from triage.app.lease_owner import is_gone, name_this_process
 from triage.app.live_sources import LiveSources
 from triage.clock import SystemClock, read_uptime
@@ -86,6 +86,11 @@ class App:
     def _derive_key(self, purpose: str) -> bytes:
         """Return a key for one purpose; it does not reveal the secret or other keys."""
         return hashlib.sha256(f"{purpose}\0{self._secret}".encode()).digest()
+
+    @property
+    def identity(self) -> str:
+        """What two machines with the same version and signing secret have in common; no secret."""
+        return self._derive_key(f"triage engine {__version__}").hex()
 
     @cached_property
     def keyring(self) -> Keyring:
