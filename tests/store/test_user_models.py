@@ -1,4 +1,4 @@
-"""Tastes come back as they were saved, and only for what they were learned from."""
+"""Each subscriber has one stored model, and many are read and written in one statement each."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import event
 
-from tests.support import topics
 from tests.support.factories import NOON
 from tests.support.installation import add_reader, installed, rows
 from triage import store
-from triage.domain.records import UserModel
-from triage.ranking.user_model import empty_user_model, fit_background, fit_user_model
 from triage.store import Database
-
-PAST = fit_background("then", topics.everything(), topics.library(*range(40)).encodings.tfidf)
+from triage.store.user_models import StoredUserModel
 
 
 @pytest.fixture
@@ -26,51 +23,28 @@ def database(tmp_path: Path) -> Iterator[Database]:
         yield opened
 
 
-def again(database: Database, taste: UserModel, key: str = "k") -> UserModel:
-    reader = add_reader(database)
+def test_the_models_of_a_block_are_read_and_written_in_one_statement_each(
+    database: Database,
+) -> None:
+    ids = [add_reader(database, n).id for n in range(1, 8)]
+    models = {id: StoredUserModel(f"k{id}", bytes([id])) for id in ids[1:]}
     with database.write() as conn:
-        store.user_models.save(conn, reader.id, key, taste, NOON)
-        content = store.user_models.load(conn, reader.id, key)
-    assert content is not None
-    return store.user_models.unpack(content, taste.everybody)
+        statements: list[str] = []
+        event.listen(conn, "before_cursor_execute", lambda *told: statements.append(told[2]))
+        store.user_models.save_many(conn, models, NOON)
+        assert store.user_models.load_many(conn, ids) == models
+    assert len(statements) == 2
 
 
-@pytest.mark.parametrize(
-    "taste",
-    [
-        fit_user_model(topics.profile("protein folding", liked=(1, 2, 20)), PAST),
-        empty_user_model(PAST),
-    ],
-    ids=["of a reader", "of nobody"],
-)
-def test_a_taste_comes_back_bit_by_bit(database: Database, taste: UserModel) -> None:
-    found = again(database, taste)
-    for name in (
-        "intercepts",
-        "semantic_models",
-        "latent_centres",
-        "semantic_centres",
-        "latent_anchors",
-        "semantic_anchors",
-        "everybody",
-    ):
-        one, other = getattr(found, name), getattr(taste, name)
-        assert (one.dtype, one.shape) == (other.dtype, other.shape)
-        assert np.array_equal(one, other)
-    for name in ("tfidf_models", "tfidf_centres", "tfidf_anchors"):
-        one, other = getattr(found, name), getattr(taste, name)
-        assert (one.dtype, one.shape) == (other.dtype, other.shape)
-        assert np.array_equal(one.toarray(), other.toarray())
-
-
-def test_a_taste_is_found_under_its_own_key_only(database: Database) -> None:
-    again(database, empty_user_model(PAST), key="old")
+def test_a_new_model_replaces_the_old_one_and_no_other(database: Database) -> None:
+    one, other = (add_reader(database, n).id for n in (1, 2))
+    old, new = StoredUserModel("old", b"a"), StoredUserModel("new", b"b")
     with database.write() as conn:
-        assert store.user_models.load(conn, 1, "new") is None
-        assert store.user_models.load(conn, 2, "old") is None
-        store.user_models.save(conn, 1, "new", empty_user_model(PAST), NOON)
-        assert store.user_models.load(conn, 1, "old") is None
-        assert store.user_models.load(conn, 1, "new") is not None
+        store.user_models.save_many(conn, {one: old, other: old}, NOON)
+        store.user_models.save_many(conn, {one: new}, NOON)
+        store.user_models.save_many(conn, {}, NOON)
+        assert store.user_models.load_many(conn, [one, other]) == {one: new, other: old}
+        assert store.user_models.load_many(conn, [other]) == {other: old}
 
 
 def test_what_all_share_is_kept_for_the_newest_backgrounds(database: Database) -> None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from triage.delivery.bounces.intake import Intake
     from triage.delivery.outbox import Outbox
-    from triage.digest.nightly import Composed, Nightly
+    from triage.digest.nightly import Composed, Nightly, PaperKeys
     from triage.domain.paper_outcome import PaperOutcome
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate, Subscriber
@@ -265,18 +265,26 @@ class App:
             account = bounces.imap_host, bounces.imap_port, bounces.username, password
             yield from read_imap(*account, folder=bounces.imap_folder)
 
-    def build_message(self, slate: Slate, now: datetime, resent_on: date | None = None) -> Composed:
+    def build_message(
+        self,
+        slate: Slate,
+        now: datetime,
+        resent_on: date | None = None,
+        keys: PaperKeys | None = None,
+    ) -> Composed:
         """Build the message of a slate: links, then text and HTML, then signed bytes.
 
         Args:
             resent_on: the day on which a sent digest goes once more, so that the Message-ID is new.
+            keys: the outside ids of the papers; by default they are read from the database.
         """
         from triage.digest.nightly import Composed
 
         site = self.settings.site
         mail = self.settings.mail
-        with self.database.read() as conn:
-            keys = store.papers.keys_of(conn, [shown.paper.id for shown in slate.impressions])
+        if keys is None:
+            shown = [each.paper.id for each in slate.impressions]
+            keys = self.database.fetch(store.papers.keys_of, shown)
         links = digest_links(
             slate,
             self.keyring,

@@ -330,6 +330,7 @@ class UserModel:
         intercepts: float32 (3 + k,) or (0,), of `tfidf_models`.
         semantic_models: float32 (2 + k, s) or (0, s), linear models over `Encodings.semantic`: of
             all likes, of all likes and their neighbours, and of each interest.
+        like_interests: int32 (n_likes,), the number of each like's interest, -1 if it has none.
         tfidf_centres, latent_centres, semantic_centres: float32 CSR (k, v), float32 (k, d) and
             (k, s), unit rows: the mean vector of each interest's likes.
         tfidf_anchors, latent_anchors, semantic_anchors: likewise, with a rows: the centres of the
@@ -340,6 +341,7 @@ class UserModel:
     tfidf_models: CSR
     intercepts: F32
     semantic_models: F32
+    like_interests: I32
     tfidf_centres: CSR
     latent_centres: F32
     semantic_centres: F32

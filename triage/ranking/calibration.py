@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from triage.domain.records import F64, I64, Bools
+from triage.domain.records import F32, F64, I64, Bools
 from triage.ranking.cold_start import sigmoid
 
 N_USUAL = 400
@@ -59,10 +59,10 @@ class Prior:
     offset: float = -1.2
     usual: float = -1.2
 
-    def log_odds(self, scores: F64, listed: I64 | None = None) -> F64:
+    def log_odds(self, scores: F64, listed: I64 | None = None, weights: F32 | None = None) -> F64:
         """Return float64 (n,) for the scores of all candidates of a digest, see `chances`."""
-        weights = [self.share, self.rest, self.margin]
-        return self.offset + _terms(logit(scores), self.usual, listed) @ weights
+        terms = _terms(logit(scores), self.usual, listed, weights)
+        return self.offset + terms @ [self.share, self.rest, self.margin]
 
     @classmethod
     def fit(cls, days: Iterable[tuple[F64, Bools, float]]) -> Prior:
@@ -99,7 +99,7 @@ class Prior:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def _terms(margin: F64, usual: float, listed: I64 | None = None) -> F64:
+def _terms(margin: F64, usual: float, listed: I64 | None = None, weights: F32 | None = None) -> F64:
     """Return float64 (n, 3), see `Prior`: log(share), -log(1 - share) and the margin."""
     if not len(margin):
         return np.zeros((0, 3))
@@ -107,8 +107,9 @@ def _terms(margin: F64, usual: float, listed: I64 | None = None) -> F64:
     _, day = np.unique(days, return_inverse=True)
     highest = max(float(margin.max()), usual)
     # Relative to the highest one, so that nothing overflows.
-    sums = np.bincount(day, weights=np.exp(margin - highest))
-    missing = np.maximum(N_USUAL - np.bincount(day), 0)
+    each = np.ones(len(margin)) if weights is None else weights
+    sums = np.bincount(day, weights=each * np.exp(margin - highest))
+    missing = np.maximum(N_USUAL - np.bincount(day, weights=each), 0)
     log_share = margin - highest - np.log((sums + missing * np.exp(usual - highest)).max())
     return np.column_stack([log_share, -np.log1p(-np.minimum(np.exp(log_share), 1 - 1e-9)), margin])
 
@@ -162,15 +163,18 @@ class Calibration:
     prior: Prior
     correction: Correction = Correction()
 
-    def chances(self, scores: F64, listed: I64 | None = None) -> tuple[F64, F64]:
+    def chances(
+        self, scores: F64, listed: I64 | None = None, weights: F32 | None = None
+    ) -> tuple[F64, F64]:
         """Return the chances of all candidates of a digest, and those of the prior, in (0, 1).
 
         Args:
             scores: float64 (n,) in [0, 1].
             listed: int64 (n,), the listing days, by default one. A digest of several days has
                 about as many good papers as these days. So shares are of the day with most.
+            weights: float32 (n,), for how many candidates each one stands; by default for one.
         """
-        log_odds = self.prior.log_odds(scores, listed)
+        log_odds = self.prior.log_odds(scores, listed, weights)
         return _within(self.correction.apply(log_odds)), _within(log_odds)
 
 

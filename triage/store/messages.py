@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cache
@@ -107,6 +107,58 @@ def _load(conn: Connection, query: Select[Any]) -> list[StoredMessage]:
     return [StoredMessage(**{**row, "state": MessageState(row["state"])}) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A slate and its message, which may be sent from `not_before` on; None is at once.
+
+    `message` is None if there is nothing to send, for the reason `skipped_because`.
+    """
+
+    slate: Slate
+    message: OutgoingMessage | None
+    skipped_because: str = ""
+    not_before: datetime | None = None
+
+
+def queue_each(conn: Connection, digests: Sequence[Digest], run_id: int, at: datetime) -> set[int]:
+    """Store digests of one date; return the ids of the subscribers whose digest is new.
+
+    A unique constraint refuses a second slate of a subscriber for that date.
+    """
+    slate_ids = slates_store.save_each(conn, [each.slate for each in digests], run_id, at)
+    new = [each for each in digests if each.slate.subscriber.id in slate_ids]
+    rows = [_row(each, slate_ids[each.slate.subscriber.id], at) for each in new]
+    if not rows:
+        return set()
+    named = messages.c["message_id", "id"]
+    ids = {row.message_id: row.id for row in conn.execute(insert(messages).returning(*named), rows)}
+    bodies = [
+        {"message_id": ids[each.message.message_id], "mime": each.message.mime}
+        for each in new
+        if each.message is not None
+    ]
+    if bodies:
+        conn.execute(insert(message_bodies), bodies)
+    return set(slate_ids)
+
+
+def _row(digest: Digest, slate_id: int, at: datetime) -> dict[str, Any]:
+    slate, message = digest.slate, digest.message
+    return {
+        "subscriber_id": slate.subscriber.id,
+        "on": slate.on,
+        "slate_id": slate_id,
+        "created_at": at,
+        "updated_at": at,
+        "not_before": digest.not_before,
+        "message_id": message.message_id if message else f"skipped.{slate.public_id}",
+        "state": MessageState.RENDERED if message else MessageState.SKIPPED,
+        "reason": "" if message else digest.skipped_because,
+        "recipient": message.recipient if message else slate.subscriber.email,
+        "mime_sha256": sha256(message.mime).hexdigest() if message else None,
+    }
+
+
 def queue_once(
     conn: Connection,
     slate: Slate,
@@ -117,30 +169,9 @@ def queue_once(
     skipped_because: str = "",
     not_before: datetime | None = None,
 ) -> bool:
-    """Store a slate with its message; return False if the subscriber has a slate for that date.
-
-    Only one transaction writes at a time, and a unique constraint refuses a second slate.
-
-    Args:
-        message: None if there is nothing to send, for the reason `skipped_because`.
-        not_before: when the message may be sent; None is at once.
-    """
-    of_day = {"subscriber_id": slate.subscriber.id, "on": slate.on}
-    if conn.scalar(select(slates.c.id).filter_by(**of_day)) is not None:
-        return False
-    row = of_day | {"slate_id": slates_store.save(conn, slate, run_id, at)}
-    row |= {"created_at": at, "updated_at": at}
-    if message is not None:
-        _add(conn, message, row | {"not_before": not_before})
-        return True
-    row |= {
-        "message_id": f"skipped.{slate.public_id}",
-        "state": MessageState.SKIPPED,
-        "reason": skipped_because,
-        "recipient": slate.subscriber.email,
-    }
-    conn.execute(insert(messages), row)
-    return True
+    """Store one digest, see `Digest`; False if the subscriber has a slate for that date."""
+    digest = Digest(slate, message, skipped_because, not_before)
+    return bool(queue_each(conn, [digest], run_id, at))
 
 
 def add_note(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
@@ -12,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     bindparam,
     exists,
     func,
@@ -35,6 +38,7 @@ from triage.domain.records import (
 )
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
+from triage.store.engine.upsert import insert_new, rows_in
 from triage.store.tables import impressions, messages, papers, slates, subscribers
 
 CHUNK = 10_000
@@ -96,19 +100,40 @@ _CARRIED = (
 )
 
 
-def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
-    """Store a slate with its impressions and return its id.
+def save_each(
+    conn: Connection, several: Sequence[Slate], run_id: int, at: datetime
+) -> dict[int, int]:
+    """Store slates of one date with their impressions; return the new ids by subscriber id.
+
+    A slate is left out if its subscriber has one for that date.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: the subscriber has a slate for that date, or was shown one
-            of the papers before.
+        sqlalchemy.exc.IntegrityError: a subscriber was shown one of the papers before.
     """
-    row = {name: getattr(slate, name) for name in _OF_SLATE}
-    row |= {"subscriber_id": slate.subscriber.id, "run_id": run_id, "created_at": at}
-    slate_id = int(conn.execute(insert(slates).returning(slates.c.id), row).scalar_one())
-    of = {"slate_id": slate_id, "subscriber_id": slate.subscriber.id}
     rows = [
-        {
+        {name: getattr(slate, name) for name in _OF_SLATE}
+        | {"subscriber_id": slate.subscriber.id, "run_id": run_id, "created_at": at}
+        for slate in several
+    ]
+    returned = slates.c["subscriber_id", "id"]
+    of_day = ["subscriber_id", "on"]
+    inserted = insert_new(conn, slates, rows, unique=of_day, returning=returned)
+    new: dict[int, int] = {row.subscriber_id: row.id for row in inserted}
+    shown = [
+        row
+        for slate in several
+        if slate.subscriber.id in new
+        for row in _impression_rows(slate, new[slate.subscriber.id])
+    ]
+    if shown:
+        conn.execute(insert(impressions), shown)
+    return new
+
+
+def _impression_rows(slate: Slate, slate_id: int) -> Iterator[dict[str, Any]]:
+    of = {"slate_id": slate_id, "subscriber_id": slate.subscriber.id}
+    for shown in slate.impressions:
+        yield {
             **of,
             "paper_id": shown.paper.id,
             "position": shown.position,
@@ -119,17 +144,10 @@ def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
             "reasons": [[reason.kind, reason.text] for reason in shown.reasons],
             "prior": shown.prior,
         }
-        for shown in slate.impressions
-    ]
     recap: dict[str, Any] = {"score": 0.0, "propensity": 1.0, "policy": RECAP, "prior": None}
     recap |= {"features": b"", "reasons": []}
-    rows += [
-        {**of, **recap, "paper_id": paper.id, "position": position}
-        for position, paper in enumerate(slate.recap, start=len(slate.impressions) + 1)
-    ]
-    if rows:
-        conn.execute(insert(impressions), rows)
-    return slate_id
+    for position, paper in enumerate(slate.recap, start=len(slate.impressions) + 1):
+        yield {**of, **recap, "paper_id": paper.id, "position": position}
 
 
 def _papers_of(conn: Connection, slate_id: int) -> tuple[tuple[Impression, ...], tuple[Paper, ...]]:
@@ -227,9 +245,9 @@ def _is_ahead(now: datetime) -> ColumnElement[bool]:
 
 
 def sent_days(
-    conn: Connection, first: date, subscriber_id: int | None = None
+    conn: Connection, first: date, subscriber_ids: Collection[int]
 ) -> dict[int, list[date]]:
-    """Return the dates of sent digests by subscriber id, oldest first; of all or one subscriber.
+    """Return the dates of sent digests by subscriber id, oldest first.
 
     Up to `first`, only the newest date of each subscriber is included.
     """
@@ -237,19 +255,37 @@ def sent_days(
         select(slates.c.subscriber_id, slates.c.on)
         .join(messages, messages.c.slate_id == slates.c.id)
         .where(messages.c.state == MessageState.SENT)
-        .order_by(slates.c.on)
     )
-    if subscriber_id is not None:
-        sent = sent.where(slates.c.subscriber_id == subscriber_id)
-    early = sent.where(slates.c.on <= first).order_by(None).subquery()
-    newest = select(early.c.subscriber_id, func.max(early.c.on)).group_by(early.c.subscriber_id)
-    return group([*conn.execute(newest), *conn.execute(sent.where(slates.c.on > first))])
+    newest = (
+        select(slates.c.subscriber_id, func.max(slates.c.on))
+        .join(messages, messages.c.slate_id == slates.c.id)
+        .where(messages.c.state == MessageState.SENT, slates.c.on <= first)
+        .group_by(slates.c.subscriber_id)
+    )
+    later = sent.where(slates.c.on > first).order_by(slates.c.on)
+    of = slates.c.subscriber_id
+    found = [rows_in(conn, query, of, subscriber_ids) for query in (newest, later)]
+    return group(pair for rows in found for pair in rows)
 
 
 def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
     """Return the ids of all works that this subscriber was ever shown."""
-    query = select(papers_store.WORK).join(impressions, impressions.c.paper_id == papers.c.id)
-    return set(conn.scalars(query.filter_by(subscriber_id=subscriber_id).where(_IS_KEPT)))
+    return shown_papers_of_each(conn, [subscriber_id], date.min)[subscriber_id]
+
+
+def shown_papers_of_each(
+    conn: Connection, subscriber_ids: Collection[int], listed_from: date
+) -> defaultdict[int, set[int]]:
+    """Return the works that each subscriber was ever shown, of those listed since a day."""
+    query = (
+        select(impressions.c.subscriber_id, papers_store.WORK)
+        .join(impressions, impressions.c.paper_id == papers.c.id)
+        .where(_IS_KEPT, papers.c.listed_on >= listed_from)
+    )
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    for who, work in rows_in(conn, query, impressions.c.subscriber_id, subscriber_ids):
+        found[who].add(work)
+    return found
 
 
 def showing(conn: Connection, subscriber_id: int, paper_id: int) -> int | None:
@@ -396,34 +432,50 @@ class ShownChance:
 
 
 def shown_chances(
-    conn: Connection,
-    limit: int,
-    subscriber_id: int | None = None,
-    *,
-    first: date | None = None,
-    before: date | None = None,
+    conn: Connection, limit: int, *, first: date | None = None, before: date | None = None
 ) -> list[ShownChance]:
-    """Return the newest shown papers with chances, newest first; of all or one subscriber.
+    """Return the newest shown papers with chances, newest first.
 
     Args:
         first, before: leave out digests before `first`, or on `before` and later.
     """
+    query = _with_chances(before).order_by(impressions.c.id.desc()).limit(limit)
+    if first is not None:
+        query = query.where(slates.c.on >= first)
+    return [ShownChance(*row) for row in conn.execute(query)]
+
+
+def shown_chances_of_each(
+    conn: Connection, limit: int, subscriber_ids: Collection[int], before: date | None = None
+) -> dict[int, list[ShownChance]]:
+    """Return the newest `limit` shown papers of each subscriber, newest first.
+
+    Args:
+        before: leave out digests on this date and later.
+    """
+    newest = func.row_number().over(
+        partition_by=impressions.c.subscriber_id, order_by=impressions.c.id.desc()
+    )
+    ranked = (
+        _with_chances(before)
+        .add_columns(newest.label("place"))
+        .where(impressions.c.subscriber_id.in_(list(subscriber_ids)))
+        .subquery()
+    )
+    query = select(*list(ranked.c)[:-1]).where(ranked.c.place <= limit).order_by(ranked.c.place)
+    shown = (ShownChance(*row) for row in conn.execute(query))
+    return group((each.subscriber_id, each) for each in shown)
+
+
+def _with_chances(before: date | None) -> Select[Any]:
     each = impressions.c
     query = (
         select(each.subscriber_id, each.slate_id, papers_store.WORK, each.score, each.prior)
         .join(slates, slates.c.id == each.slate_id)
         .join(papers, papers.c.id == each.paper_id)
         .where(each.prior.is_not(None), each.released_at.is_(None))
-        .order_by(each.id.desc())
-        .limit(limit)
     )
-    if subscriber_id is not None:
-        query = query.where(each.subscriber_id == subscriber_id)
-    if first is not None:
-        query = query.where(slates.c.on >= first)
-    if before is not None:
-        query = query.where(slates.c.on < before)
-    return [ShownChance(*row) for row in conn.execute(query)]
+    return query if before is None else query.where(slates.c.on < before)
 
 
 def listing(conn: Connection, limit: int) -> list[dict[str, Any]]:

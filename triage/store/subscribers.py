@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -116,6 +116,12 @@ def _listed(row: dict[str, Any]) -> dict[str, Any]:
 
 def by_id(conn: Connection, id: int) -> Subscriber | None:
     return _one(conn, subscribers.c.id == id)
+
+
+def by_ids(conn: Connection, ids: Collection[int]) -> list[Subscriber]:
+    """Return the stored subscribers among `ids`, oldest first."""
+    rows = rows_in(conn, select(subscribers), subscribers.c.id, ids)
+    return sorted((_subscriber(row) for row in rows), key=lambda each: each.id)
 
 
 def by_email_key(conn: Connection, email_key: str) -> Subscriber | None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, event, update
 
 from tests.support import topics
 from tests.support.factories import DAY, NOON
 from tests.support.installation import add_papers, add_reader, installed
 from triage import store
-from triage.domain.records import EventKind, Paper, Subscriber, UserModel
+from triage.domain.records import EventKind, Paper, Profile, Subscriber, UserModel
 from triage.ranking import user_model
 from triage.ranking.features import feature_matrix
 from triage.ranking.serving import user_model_cache
@@ -102,9 +104,9 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Write down what is learned, and before which background."""
     done: list[str] = []
 
-    def learn(profile: Any, past: Any) -> UserModel:
+    def learn(profile: Any, past: Any, start: Any) -> UserModel:
         done.append(past.name)
-        return learned(profile, past)
+        return learned(profile, past, start)
 
     learned = user_model_cache.fit_user_model
     monkeypatch.setattr(user_model_cache, "fit_user_model", learn)
@@ -238,3 +240,135 @@ def test_before_the_first_paper_there_is_nothing_to_learn(
     taste = taste_of(database, reader, on=DAY - timedelta(days=30))
     assert taste is not None
     assert len(taste.intercepts) == 0
+
+
+def profiles_of(database: Database, readers: list[Subscriber]) -> list[Profile]:
+    with database.read() as conn:
+        return [
+            load_profile(conn, topics.encoder(), each, store.events.votes(conn, each.id))
+            for each in readers
+        ]
+
+
+def block_of(
+    database: Database, readers: list[Subscriber], some: UserModelCache, only: list[int] | None
+) -> list[UserModel | None]:
+    """Return the models of a block of readers, and store those that are new."""
+    profiles = profiles_of(database, readers)
+    with database.read() as conn:
+        block = some.load_block(conn, profiles, ON)
+    models = [block.of(profile) for profile in profiles]
+    with database.write() as conn:
+        some.save_block(conn, block, NOON, only)
+    return models
+
+
+@pytest.fixture
+def crowd(database: Database, reader: Subscriber) -> list[Subscriber]:
+    """Five readers; the last one has no votes."""
+    others = [add_reader(database, who) for who in range(2, 6)]
+    for who in range(2, 5):
+        for row in range(who, 60, 11):
+            vote(database, row, who=who)
+    return [reader, *others]
+
+
+def test_a_block_gives_the_models_that_each_subscriber_gets_alone(
+    database: Database, crowd: list[Subscriber], fits: list[str]
+) -> None:
+    cache = UserModelCache(topics.encoder())
+    together = [numbers(each) for each in block_of(database, crowd, cache, None)]
+    assert len(fits) == 5
+    assert [numbers(each) for each in block_of(database, crowd, cache, None)] == together
+    assert [numbers(taste_of(database, each)) for each in crowd] == together
+    assert len(fits) == 5
+    alone = UserModelCache(topics.encoder(), kept=False)
+    assert [numbers(taste_of(database, each, alone)) for each in crowd] == together
+
+
+@pytest.mark.parametrize("n_readers", [1, 5])
+def test_the_statements_for_a_block_do_not_depend_on_its_size(
+    database: Database, crowd: list[Subscriber], n_readers: int
+) -> None:
+    cache, statements = UserModelCache(topics.encoder()), list[str]()
+    block_of(database, crowd, cache, None)
+    for each in crowd:
+        vote(database, 33, who=each.id)
+    profiles = profiles_of(database, crowd[:n_readers])
+    with database.write() as conn:
+        event.listen(conn, "before_cursor_execute", lambda *told: statements.append(told[2]))
+        block = cache.load_block(conn, profiles, ON)
+        for profile in profiles:
+            block.of(profile)
+        cache.save_block(conn, block, NOON)
+    assert [each.split()[0] for each in statements] == ["SELECT", "SELECT", "INSERT"]
+
+
+def test_a_part_of_a_block_can_be_stored(
+    database: Database, crowd: list[Subscriber], fits: list[str]
+) -> None:
+    cache = UserModelCache(topics.encoder())
+    block_of(database, crowd, cache, [2, 4])
+    block_of(database, crowd, cache, None)
+    assert len(fits) == 5 + 3
+
+
+def test_a_fit_starts_at_the_model_before_the_vote(
+    database: Database, crowd: list[Subscriber], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[UserModel | None] = []
+
+    def fit(profile: Any, past: Any, start: Any) -> UserModel:
+        starts.append(start)
+        return user_model.fit_user_model(profile, past, start)
+
+    monkeypatch.setattr(user_model_cache, "fit_user_model", fit)
+    cache = UserModelCache(topics.encoder())
+    [before] = block_of(database, crowd[:1], cache, None)
+    vote(database, 33)
+    block_of(database, crowd[:1], cache, None)
+    assert before is not None
+    first, second = starts
+    assert first is None
+    assert second is not None
+    assert np.array_equal(second.tfidf_models.toarray(), before.tfidf_models.toarray())
+
+
+def test_models_of_an_older_program_are_fitted_anew(
+    database: Database, reader: Subscriber, fits: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = numbers(taste_of(database, reader))
+    archive = io.BytesIO()
+    np.savez(archive, intercepts=np.zeros(4, dtype=np.float32))
+    with database.write() as conn:
+        conn.execute(update(tables.user_models).values(key="old", content=archive.getvalue()))
+    assert numbers(taste_of(database, reader)) == first
+    assert len(fits) == 2
+    assert not caplog.records
+
+
+def test_a_model_that_cannot_be_fitted_costs_nobody_else_theirs(
+    database: Database, crowd: list[Subscriber], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(profile: Any, past: Any, start: Any) -> UserModel:
+        if profile.subscriber.id == 2:
+            raise ValueError("no convergence")
+        return user_model.fit_user_model(profile, past, start)
+
+    monkeypatch.setattr(user_model_cache, "fit_user_model", fit)
+    found = block_of(database, crowd, UserModelCache(topics.encoder()), None)
+    assert [each is None for each in found] == [False, True, False, False, False]
+
+
+def test_new_models_keep_the_shared_weights_that_are_stored(
+    database: Database, crowd: list[Subscriber], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_model, "FEWEST_LIKES_OF_ALL", 1)
+    [before] = block_of(database, crowd[:1], UserModelCache(topics.encoder()), None)
+    with database.write() as conn:
+        conn.execute(delete(tables.events).where(tables.events.c.subscriber_id == 3))
+    [after] = block_of(database, crowd[1:2], UserModelCache(topics.encoder()), None)
+    assert before is not None
+    assert after is not None
+    assert before.everybody.any()
+    assert np.array_equal(after.everybody, before.everybody)

@@ -63,8 +63,19 @@ class Calibrations:
         before: date | None = None,
     ) -> Calibration:
         """Return the calibration of a subscriber with these votes, the last on each paper."""
-        shown = store.slates.shown_chances(conn, MOST_OF_ONE, subscriber_id, before=before)
-        last = {(subscriber_id, vote.paper_id): vote.kind for vote in votes}
+        return self.of_each(conn, {subscriber_id: votes}, before)[subscriber_id]
+
+    def of_each(
+        self, conn: Connection, votes: Mapping[int, Sequence[Vote]], before: date | None = None
+    ) -> dict[int, Calibration]:
+        """Return the calibrations of several subscribers with these votes; see `of`."""
+        shown = store.slates.shown_chances_of_each(conn, MOST_OF_ONE, votes, before)
+        return {
+            id: self._refined(shown.get(id, ()), {(id, v.paper_id): v.kind for v in own})
+            for id, own in votes.items()
+        }
+
+    def _refined(self, shown: Sequence[ShownChance], last: _LastVotes) -> Calibration:
         return Calibration(self._prior, _refine(self._of_all, *_join_votes(shown, last)))
 
 

@@ -1,16 +1,21 @@
-"""Returns the user model of each subscriber: from the database if current, else fitted and stored.
+"""Returns the user models of subscribers: from the database if current, else fitted and stored.
 
-A model is fitted again when the subscriber's votes or text, the encoder or the month change. The
-background is loaded once per run. If a model cannot be loaded or fitted, this is logged and the
-digest is made without it.
+    load_block: one query for all subscribers ─→ UserModelBlock.of: from memory alone
+                                              ─→ save_block: one statement for all new models
+
+A model is fitted again when the subscriber's votes or text, the encoder or the month change; the
+fit starts at the stored model. The background is loaded once per process. If a model cannot be
+loaded or fitted, this is logged and the digest is made without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import blake2b
 
+import numpy as np
 import structlog
 
 from triage import store
@@ -27,7 +32,9 @@ from triage.ranking.user_model import (
     fit_background,
     fit_user_model,
 )
+from triage.ranking.user_model_format import LAYOUT, pack_user_model, unpack_user_model
 from triage.store import Connection
+from triage.store.user_models import StoredUserModel
 
 log = structlog.get_logger()
 
@@ -35,10 +42,47 @@ log = structlog.get_logger()
 FARTHEST_EAST = timedelta(hours=14)
 
 
+@dataclass(frozen=True, slots=True)
+class UserModelBlock:
+    """The user models of a block of subscribers on one date.
+
+    Attributes:
+        name: of the encoder and the background.
+        current: the stored models that need no fit, by subscriber id.
+        starts: the stored models from which the fits of other subscribers start.
+        background: None if all models are current, or if it could not be fitted.
+        new: the packed models that `of` has fitted.
+    """
+
+    encoder_version: str
+    name: str
+    current: Mapping[int, UserModel]
+    starts: Mapping[int, UserModel]
+    background: Background | None
+    new: dict[int, StoredUserModel] = field(default_factory=dict)
+
+    def of(self, profile: Profile) -> UserModel | None:
+        """Return the stored model if it is current, else fit it; None if it cannot be fitted.
+
+        Needs no database. The other subscribers of the block do not change the result.
+        """
+        subscriber, past = profile.subscriber, self.background
+        if subscriber.id in self.current or past is None:
+            return self.current.get(subscriber.id)
+        try:
+            model = fit_user_model(profile, past, self.starts.get(subscriber.id))
+            content = pack_user_model(model, self.encoder_version)
+        except Exception:
+            log.exception("user model not fitted", subscriber=subscriber.public_id)
+            return None
+        self.new[subscriber.id] = StoredUserModel(_key(self.name, profile), content)
+        return model
+
+
 class UserModelCache:
     """The user models of one encoder, on any date.
 
-    With `kept` stored models are used, and `keep` stores new ones.
+    With `kept` stored models are used, and `save_block` and `keep` store new ones.
     """
 
     def __init__(self, encoder: Encoder, *, kept: bool = True) -> None:
@@ -47,29 +91,66 @@ class UserModelCache:
         self._backgrounds: dict[date, Background | None] = {}
         self._everybody: dict[str, F32] = {}
         self._until: dict[date, date] = {}
-        self._unsaved: dict[int, tuple[str, str, UserModel]] = {}
+        self._unsaved: dict[int, UserModelBlock] = {}
 
-    def of(self, conn: Connection, profile: Profile, on: date) -> UserModel | None:
-        """Return the model of a subscriber on a date, None if it cannot be fitted.
+    def load_block(self, conn: Connection, profiles: Sequence[Profile], on: date) -> UserModelBlock:
+        """Return the models of the subscribers of these profiles on a date, see `UserModelBlock`.
 
-        Its background has only papers that were listed and liked before that date.
+        Their background has only papers that were listed and liked before that date. One query
+        reads the stored models of all; what depends only on the date is read once per process.
         """
         until = self._background_end(conn, on)
         name = f"{self._encoder.version} {until}"
-        key = _key(name, profile)
+        everybody = self._shared_weights(conn, name) if self._kept else None
+        stored: Mapping[int, StoredUserModel] = {}
         if self._kept:
-            model = self._load(conn, profile, name, key)
-            if model is not None:
-                return model
-        background = self._background(conn, until)
-        if background is None:
-            return None
-        try:
-            model = fit_user_model(profile, background)
-        except Exception:
-            log.exception("user model not fitted", subscriber=profile.subscriber.public_id)
-            return None
-        self._unsaved[profile.subscriber.id] = name, key, model
+            stored = store.user_models.load_many(conn, [p.subscriber.id for p in profiles])
+        current: dict[int, UserModel] = {}
+        starts: dict[int, UserModel] = {}
+        for profile in profiles:
+            id = profile.subscriber.id
+            if id not in stored:
+                continue
+            if stored[id].key != _key(name, profile):
+                start = self._unpack_start(stored[id], profile)
+                starts |= {} if start is None else {id: start}
+            elif everybody is not None:
+                model = self._unpack_current(stored[id], profile, everybody)
+                current |= {} if model is None else {id: model}
+        background = None
+        if any(profile.subscriber.id not in current for profile in profiles):
+            background = self._background(conn, until)
+        if background is not None and everybody is not None:
+            # Votes that were forgotten since must not make the new models different from the old.
+            background = replace(background, everybody=everybody)
+        return UserModelBlock(self._encoder.version, name, current, starts, background)
+
+    def save_block(
+        self,
+        conn: Connection,
+        block: UserModelBlock,
+        at: datetime,
+        only: Collection[int] | None = None,
+    ) -> None:
+        """Store the new models of a block in one statement.
+
+        Args:
+            only: the ids of the subscribers whose models are stored; by default all.
+        """
+        new = {id: row for id, row in block.new.items() if only is None or id in only}
+        if not new or not self._kept:
+            return
+        store.user_models.save_many(conn, new, at)
+        if block.name not in self._everybody and block.background is not None:
+            # Once more by each block until one is seen to be stored: a transaction may fail.
+            store.user_models.save_shared_weights(conn, block.name, block.background.everybody, at)
+
+    def of(self, conn: Connection, profile: Profile, on: date) -> UserModel | None:
+        """Return the model of one subscriber on a date, None if it cannot be fitted."""
+        block = self.load_block(conn, [profile], on)
+        model = block.of(profile)
+        if block.new:
+            self._unsaved[profile.subscriber.id] = block
         return model
 
     def on(self, on: date) -> Learner:
@@ -77,29 +158,35 @@ class UserModelCache:
         return lambda conn, profile: self.of(conn, profile, on)
 
     def keep(self, conn: Connection, subscriber_id: int, at: datetime) -> None:
-        """Store the subscriber's new model, if there is one."""
-        unsaved = self._unsaved.pop(subscriber_id, None)
-        if unsaved is None or not self._kept:
-            return
-        name, key, model = unsaved
-        store.user_models.save(conn, subscriber_id, key, model, at)
-        if name not in self._everybody:
-            store.user_models.save_shared_weights(conn, name, model.everybody, at)
-            self._everybody[name] = model.everybody
+        """Store the new model that `of` has fitted, if there is one."""
+        block = self._unsaved.pop(subscriber_id, None)
+        if block is not None:
+            self.save_block(conn, block, at)
 
-    def _load(self, conn: Connection, profile: Profile, name: str, key: str) -> UserModel | None:
-        content = store.user_models.load(conn, profile.subscriber.id, key)
-        if content is None:
-            return None
+    def _shared_weights(self, conn: Connection, name: str) -> F32 | None:
         if name not in self._everybody:
             shared = store.user_models.load_shared_weights(conn, name)
-            if shared is None or len(shared) != profile.interests.tfidf.shape[1]:
+            if shared is None:
                 return None
             self._everybody[name] = shared
+        return self._everybody[name]
+
+    def _unpack_current(
+        self, row: StoredUserModel, profile: Profile, everybody: F32
+    ) -> UserModel | None:
+        liked, subscriber = profile.liked.encodings, profile.subscriber
         try:
-            return store.user_models.unpack(content, self._everybody[name])
+            return unpack_user_model(row.content, self._encoder.version, everybody, liked)
         except Exception:
-            log.exception("stored user model is damaged", subscriber=profile.subscriber.public_id)
+            log.exception("stored user model is damaged", subscriber=subscriber.public_id)
+            return None
+
+    def _unpack_start(self, row: StoredUserModel, profile: Profile) -> UserModel | None:
+        """Return a model without centres; None if it is from another encoder or an old layout."""
+        nothing = np.zeros(profile.interests.tfidf.shape[1], dtype=np.float32)
+        try:
+            return unpack_user_model(row.content, self._encoder.version, nothing, None)
+        except ValueError:
             return None
 
     def _background_end(self, conn: Connection, on: date) -> date:
@@ -141,6 +228,7 @@ def _liked(conn: Connection, until: date) -> Sequence[Paper]:
 def _key(name: str, profile: Profile) -> str:
     inputs = (
         FEATURE_VERSION,
+        LAYOUT,
         name,
         [paper.id for paper in profile.liked.papers],
         [paper.id for paper in profile.disliked.papers],

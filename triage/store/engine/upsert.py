@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from triage.domain.chunks import chunks
@@ -16,7 +16,8 @@ Columns = TypeVarTuple("Columns")
 
 def split_values(values: Iterable[T]) -> Iterator[Sequence[T]]:
     """Yield the values, unique and sorted, in chunks small enough for one statement."""
-    return chunks(sorted(set(values)), 5000)
+    # SQLite takes 32,766 values, and PostgreSQL 65,535.
+    return chunks(sorted(set(values)), 15_000)
 
 
 def rows_in(
@@ -38,8 +39,32 @@ def insert_missing(conn: Connection, table: Table, rows: Sequence[dict[str, Any]
         conn.execute(_insert(conn, table).on_conflict_do_nothing(), list(rows))
 
 
+def insert_new(
+    conn: Connection,
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    *,
+    unique: Sequence[str],
+    returning: Iterable[Column[Any]],
+) -> list[Row[Any]]:
+    """Insert the rows whose `unique` columns are new; return columns of the inserted rows."""
+    if not rows:
+        return []
+    insert = _insert(conn, table).on_conflict_do_nothing(index_elements=list(unique))
+    return list(conn.execute(insert.returning(*returning), list(rows)))
+
+
 def upsert(conn: Connection, table: Table, key: Sequence[str], row: dict[str, Any]) -> None:
     """Insert `row`, or overwrite the row that has the same `key` columns."""
-    insert = _insert(conn, table).values(row)
-    changes = {name: insert.excluded[name] for name in row if name not in key}
-    conn.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changes))
+    upsert_all(conn, table, key, [row])
+
+
+def upsert_all(
+    conn: Connection, table: Table, key: Sequence[str], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Insert rows of the same columns, or overwrite those that have the same `key` columns."""
+    if not rows:
+        return
+    insert = _insert(conn, table)
+    changes = {name: insert.excluded[name] for name in rows[0] if name not in key}
+    conn.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changes), list(rows))
