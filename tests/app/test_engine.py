@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import contextmanager
-from datetime import timedelta
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,11 @@ from tests.support.factories import DAY
 from tests.support.paths import ROOT
 from triage.app import engine
 from triage.app.application import App
-from triage.app.engine import BlockJob, LostBlock, Workers, choose_workers, run_jobs
+from triage.app.engine import BlockJob, Workers, choose_workers, run_jobs
 from triage.clock import SystemClock
+from triage.digest.nightly import Block
 from triage.errors import ConfigError
-from triage.settings import EngineSettings, Settings, load_settings
+from triage.settings import DatabaseSettings, EngineSettings, Settings, load_settings
 
 SECRET = "q7Rk2mZx9Lw4Tb8Ny5Vc1Hd6Jf3Gs0Pa-QeWr"
 PROCESSES = partial(engine.start_processes, 2)
@@ -40,10 +41,7 @@ def jobs_of(folder: Path, n_blocks: int, size: int = 4) -> list[BlockJob]:
             settings=Settings(folder=folder),
             clock=SystemClock(),
             identity="of the tests",
-            on=DAY,
-            run_id=1,
-            subscriber_ids=tuple(range(first, first + size)),
-            spread=timedelta(),
+            block=Block(1, DAY, ("encoder", "scorer"), 14, tuple(range(first, first + size))),
         )
         for first in range(1, n_blocks * size, size)
     ]
@@ -54,7 +52,13 @@ def run(folder: Path, work: Callable[[BlockJob], Any], n_blocks: int = 6) -> lis
 
 
 def readers_of(results: Sequence[Any]) -> Counter[int]:
-    return Counter(who for each in results if not isinstance(each, LostBlock) for who in each)
+    return Counter(who for _, made in results if not isinstance(made, str) for who in made)
+
+
+def lost_of(results: Sequence[Any]) -> Counter[int]:
+    return Counter(
+        who for block, why in results if isinstance(why, str) for who in block.subscriber_ids
+    )
 
 
 # -- settings --------------------------------------------------------------------------------------
@@ -131,14 +135,12 @@ def test_no_password_of_mail_reaches_a_worker(
     config = tmp_path / "triage.toml"
     config.write_text('[mail]\ntransport = "smtp"\nusername = "papers"\n[bounces]\nimap_host = "h"')
     settings = load_settings(config)
-    [job] = [*jobs_of(tmp_path, 1)]
-    job = BlockJob(
-        settings, job.clock, App(settings, job.clock).identity, DAY, 1, (1,), timedelta()
-    )
+    [plain] = jobs_of(tmp_path, 1)
+    job = replace(plain, settings=settings, identity=App(settings, plain.clock).identity)
     pickled = pickle.dumps(job)
     assert b"hunter2" not in pickled
     assert SECRET.encode() not in pickled
-    [environment] = run_jobs(PROCESSES, [job], block_work.tell_environment)
+    [(_, environment)] = run_jobs(PROCESSES, [job], block_work.tell_environment)
     assert "hunter2" not in str(environment)
     assert not {name for name in environment if "MAIL" in name or "IMAP" in name}
     assert environment["TRIAGE_SECRET_KEY"] == SECRET
@@ -147,12 +149,8 @@ def test_no_password_of_mail_reaches_a_worker(
 
 def test_the_password_of_the_database_is_in_no_log(tmp_path: Path) -> None:
     [job] = jobs_of(tmp_path, 1)
-    url = {"url": "postgresql://triage:hunter2@db.example.org/triage"}
-    assert "hunter2" not in repr(BlockJob(**(_fields(job) | {"settings": Settings(database=url)})))
-
-
-def _fields(job: BlockJob) -> dict[str, Any]:
-    return {name: getattr(job, name) for name in BlockJob.__slots__}
+    database = DatabaseSettings(url="postgresql://triage:hunter2@db.example.org/triage")
+    assert "hunter2" not in repr(replace(job, settings=Settings(database=database)))
 
 
 def test_a_worker_with_another_secret_or_version_refuses(
@@ -180,7 +178,7 @@ def test_no_more_blocks_are_given_out_than_workers_can_begin_and_one(
         nonlocal most
         most = max(most, len(given))
         for future, job in given:
-            future.set_result(job.subscriber_ids)
+            future.set_result(job.block.subscriber_ids)
         given.clear()
         return wait(*args)
 
@@ -212,9 +210,8 @@ def test_a_worker_that_dies_costs_another_try_and_nothing_else(tmp_path: Path) -
 
 def test_a_block_that_kills_its_process_costs_one_subscriber(tmp_path: Path) -> None:
     results = run(tmp_path, block_work.die_of_poison)
-    [lost] = [each for each in results if isinstance(each, LostBlock)]
-    assert lost.subscriber_ids == (block_work.POISON,)
-    assert "killed" in lost.why
+    assert lost_of(results) == Counter([block_work.POISON])
+    assert {each for _, each in results if isinstance(each, str)} == {engine.KILLED}
     assert set(readers_of(results)) == set(range(1, 25)) - {block_work.POISON}
 
 
@@ -223,8 +220,7 @@ def test_where_every_process_is_killed_the_end_comes_soon_and_all_are_named(
 ) -> None:
     monkeypatch.setattr(engine, "MOST_DEATHS", 5)
     results = run(tmp_path, block_work.die)
-    assert all(isinstance(each, LostBlock) for each in results)
-    assert Counter(who for each in results for who in each.subscriber_ids) == Counter(range(1, 25))
+    assert lost_of(results) == Counter(range(1, 25))
     n_deaths = (tmp_path / "deaths").stat().st_size
     # Of each process of a pool, and of those in which the blocks were alone.
     assert n_deaths <= 2 * engine.MOST_TRIES + engine.MOST_DEATHS + 6
@@ -233,8 +229,9 @@ def test_where_every_process_is_killed_the_end_comes_soon_and_all_are_named(
 def test_an_error_of_a_block_is_named_and_costs_no_other_block(tmp_path: Path) -> None:
     with capture_logs() as logs:
         results = run(tmp_path, block_work.fail, n_blocks=1)
-    assert results == [LostBlock((1, 2, 3, 4), "one of these subscribers is odd")]
-    tries = [each for each in logs if each["event"] == "a block failed and is tried again"]
+    assert lost_of(results) == Counter([1, 2, 3, 4])
+    assert [why for _, why in results] == ["one of these subscribers is odd"]
+    tries = [each for each in logs if each["event"] == "a block failed"]
     assert len(tries) == engine.MOST_TRIES
 
 

@@ -19,10 +19,10 @@ POISON = 13
 
 def note(job: BlockJob) -> tuple[int, ...]:
     """Return the subscribers, and note in the folder of the settings that they were served."""
-    for each in job.subscriber_ids:
+    for each in job.block.subscriber_ids:
         with (job.settings.folder / "served").open("a") as file:
             file.write(f"{each} {os.getpid()}\n")
-    return job.subscriber_ids
+    return job.block.subscriber_ids
 
 
 def served(folder: Path) -> list[tuple[int, int]]:
@@ -38,7 +38,7 @@ def note_slowly(job: BlockJob) -> tuple[int, ...]:
 
 def die_once(job: BlockJob) -> tuple[int, ...]:
     """Die at the first try of each block."""
-    mark = job.settings.folder / f"tried {job.subscriber_ids[0]}"
+    mark = job.settings.folder / f"tried {job.block.subscriber_ids[0]}"
     if not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -46,7 +46,7 @@ def die_once(job: BlockJob) -> tuple[int, ...]:
 
 
 def die_of_poison(job: BlockJob) -> tuple[int, ...]:
-    if POISON in job.subscriber_ids:
+    if POISON in job.block.subscriber_ids:
         os.kill(os.getpid(), signal.SIGKILL)
     return note(job)
 

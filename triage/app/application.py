@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from triage.delivery.bounces.intake import Intake
     from triage.delivery.outbox import Outbox
-    from triage.digest.nightly import Composed, Nightly, PaperKeys
+    from triage.digest.nightly import Composed, Nightly, PaperKeys, QueueBlocks
     from triage.domain.paper_outcome import PaperOutcome
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate, Subscriber
@@ -163,6 +163,19 @@ class App:
             model_store=self.model_store,
             compose=self.build_message,
             rules=self._digest_rules,
+            workers=self._choose_workers(),
+        )
+
+    def _choose_workers(self) -> QueueBlocks | None:
+        """Return what makes blocks of digests elsewhere; None if this process makes them all."""
+        from triage.app.engine import BlockJob, choose_workers, run_jobs
+
+        start = choose_workers(self.settings.engine)
+        if start is None:
+            return None
+        settings, clock = self.settings, self.clock
+        return lambda blocks: run_jobs(
+            start, [BlockJob(settings, clock, self.identity, block) for block in blocks]
         )
 
     @property

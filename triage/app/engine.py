@@ -23,7 +23,6 @@ from concurrent.futures import (
 )
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from multiprocessing import get_context, parent_process
@@ -36,7 +35,7 @@ from triage.operations.worker_process import prepare_worker
 
 if TYPE_CHECKING:
     from triage.app.application import App
-    from triage.digest.nightly import QueuedBlock
+    from triage.digest.nightly import Block, Nightly, QueuedBlock
     from triage.domain.protocols import Clock
     from triage.settings import EngineSettings, Settings
 
@@ -49,11 +48,12 @@ CONNECT_S = 30
 # A block takes some seconds, and the first of a process some more.
 STALLED_S = 900.0
 MAIL_SECRETS = ("MAIL_PASSWORD", "IMAP_PASSWORD")
+KILLED = "the process that made it was killed. Does the machine have enough memory?"
 
 
 @dataclass(frozen=True, slots=True)
 class BlockJob:
-    """A block of subscribers, and what a worker needs to make their digests; see `Nightly.queue`.
+    """A block of subscribers, and what a worker needs to make their digests.
 
     The only secret in it is the database's password.
 
@@ -65,24 +65,14 @@ class BlockJob:
     settings: Settings = field(repr=False)
     clock: Clock
     identity: str = field(repr=False)
-    on: date
-    run_id: int
-    subscriber_ids: tuple[int, ...]
-    spread: timedelta
+    block: Block
 
     def halves(self) -> list[BlockJob]:
         """Return two jobs with half of the subscribers each; none if there is only one."""
-        middle = len(self.subscriber_ids) // 2
-        parts = self.subscriber_ids[:middle], self.subscriber_ids[middle:]
-        return [replace(self, subscriber_ids=part) for part in parts] if middle else []
-
-
-@dataclass(frozen=True, slots=True)
-class LostBlock:
-    """The subscribers whose digests no worker could make, and why."""
-
-    subscriber_ids: tuple[int, ...]
-    why: str
+        ids = self.block.subscriber_ids
+        middle = len(ids) // 2
+        parts = [ids[:middle], ids[middle:]] if middle else []
+        return [replace(self, block=replace(self.block, subscriber_ids=part)) for part in parts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +91,7 @@ class Workers:
 
 Start = Callable[[], AbstractContextManager[Workers]]
 Work = Callable[[BlockJob], "QueuedBlock"]
+Results = Iterator[tuple["Block", "QueuedBlock | str"]]
 
 
 def make_block(job: BlockJob) -> QueuedBlock:
@@ -111,25 +102,27 @@ def make_block(job: BlockJob) -> QueuedBlock:
     """
     # The objects of a process are for one block at a time, also where Dask has several threads.
     with _one_at_a_time:
-        app = _open_app(job.settings)
+        app, nightly = _open_nightly(job.settings)
         if app.identity != job.identity:
             raise ConfigError(
                 "this worker has another version of triage, or another signing secret, than the"
                 " program that makes the digests: give all machines the same ones"
             )
-        app.clock = job.clock
-        return app.new_nightly().queue_block(job.run_id, job.on, job.subscriber_ids, job.spread)
+        nightly.clock = job.clock
+        return nightly.queue_block(job.block)
 
 
 _one_at_a_time = threading.Lock()
 
 
 @lru_cache(maxsize=1)
-def _open_app(settings: Settings) -> App:
+def _open_nightly(settings: Settings) -> tuple[App, Nightly]:
+    """Open an installation once per process, so that what a night needs is loaded once."""
     from triage.app.application import App
     from triage.clock import SystemClock
 
-    return App(settings, SystemClock())
+    app = App(settings, SystemClock())
+    return app, app.new_nightly()
 
 
 def choose_workers(settings: EngineSettings) -> Start | None:
@@ -200,10 +193,8 @@ def join_cluster(address: str) -> Iterator[Workers]:
         )
 
 
-def run_jobs(
-    start: Start, jobs: Sequence[BlockJob], work: Work = make_block
-) -> Iterator[QueuedBlock | LostBlock]:
-    """Yield what became of each block, in the order in which they are done.
+def run_jobs(start: Start, jobs: Sequence[BlockJob], work: Work = make_block) -> Results:
+    """Yield what became of each block, or of each part of it, or why nothing did.
 
     The workers have one block each and one waits, so memory does not depend on the number of jobs.
 
@@ -233,9 +224,9 @@ class _Run:
     suspects: deque[BlockJob] = field(default_factory=deque)
     n_idle_starts: int = 0
     n_deaths: int = 0
-    _tries: Counter[tuple[int, ...]] = field(default_factory=Counter)
+    _tries: Counter[Block] = field(default_factory=Counter)
 
-    def with_workers(self, start: Start) -> Iterator[QueuedBlock]:
+    def with_workers(self, start: Start) -> Results:
         """Yield what is done, until nothing waits or the workers cannot be used any more."""
         running: dict[Future[QueuedBlock], BlockJob] = {}
         self.n_idle_starts += 1
@@ -251,9 +242,8 @@ class _Run:
                         except Exception as error:
                             self._put_back(running.pop(future), error)
                             continue
-                        del running[future]
                         self.n_idle_starts = 0
-                        yield queued
+                        yield running.pop(future).block, queued
         except Exception as error:
             log.exception("the workers are lost")
             for job in running.values():
@@ -270,14 +260,13 @@ class _Run:
         return bool(running)
 
     def _put_back(self, job: BlockJob, error: Exception) -> None:
-        self._tries[job.subscriber_ids] += 1
+        self._tries[job.block] += 1
         why = str(error) or type(error).__name__
-        log.warning("a block failed and is tried again", first=job.subscriber_ids[0], why=why)
-        (self.waiting if self._tries[job.subscriber_ids] < MOST_TRIES else self.suspects).append(
-            job
-        )
+        log.warning("a block failed", first=job.block.subscriber_ids[0], why=why)
+        again = self._tries[job.block] < MOST_TRIES
+        (self.waiting if again else self.suspects).append(job)
 
-    def alone(self) -> Iterator[QueuedBlock | LostBlock]:
+    def alone(self) -> Results:
         """Yield what is done in one process of this machine, until it is killed.
 
         If a block kills it, the halves of the block come next, so that in the end only a subscriber
@@ -287,15 +276,14 @@ class _Run:
             while self.suspects:
                 job = self.suspects.popleft()
                 try:
-                    yield workers.executor.submit(self.work, job).result()
+                    yield job.block, workers.executor.submit(self.work, job).result()
                 except BrokenExecutor:
                     self.n_deaths += 1
                     halves = job.halves() if self.n_deaths < MOST_DEATHS else []
                     self.suspects.extendleft(reversed(halves))
                     if not halves:
-                        why = "the process was killed. Does the machine have enough memory?"
-                        yield LostBlock(job.subscriber_ids, why)
+                        yield job.block, KILLED
                     return
                 except Exception as error:
-                    log.exception("a block failed", first=job.subscriber_ids[0])
-                    yield LostBlock(job.subscriber_ids, str(error) or type(error).__name__)
+                    log.exception("a block failed alone", first=job.block.subscriber_ids[0])
+                    yield job.block, str(error) or type(error).__name__
