@@ -172,10 +172,10 @@ def test_a_subscriber_whose_digest_cannot_be_made_does_not_cost_the_others_their
 ) -> None:
     compose = app.build_message
 
-    def fails_for_ben(slate, now):  # type: ignore[no-untyped-def]
+    def fails_for_ben(slate, now, **more):  # type: ignore[no-untyped-def]
         if slate.subscriber.email.startswith("ben"):
             raise RuntimeError("a paper that cannot be rendered")
-        return compose(slate, now)
+        return compose(slate, now, **more)
 
     app.build_message = fails_for_ben  # type: ignore[method-assign]
     report = app.new_nightly().run(DAY, (), app.new_outbox())
@@ -249,7 +249,7 @@ def test_a_day_without_papers_leaves_it_to_the_next_digest(app: App) -> None:
     name_papers(app, "ada@example.org")
     nightly = app.new_nightly()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("triage.digest.nightly.fill_slate", lambda *_: ())
+        patch.setattr("triage.digest.block.fill_slate", lambda *_: ())
         assert nightly.run(DAY, (), app.new_outbox()).skipped == 3
     app.new_nightly().run(DAY + timedelta(days=1), (), app.new_outbox())
     [text] = texts_for(app, "ada@example.org")
@@ -333,7 +333,7 @@ def senders() -> Senders:
     return senders
 
 
-@pytest.mark.parametrize("point", [f"{name}:1" for name in ONCE] + ["queued:2", "handed_over:3"])
+@pytest.mark.parametrize("point", [f"{name}:1" for name in ONCE] + ["composed:2", "handed_over:3"])
 def test_killed_between_two_stages_and_run_again_everyone_has_exactly_one_digest(
     imported: Path, encoded: Path, tmp_path: Path, senders: Senders, point: str
 ) -> None:

@@ -44,7 +44,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
             run_id = store.jobs.begin_run(conn, DAY + timedelta(1), NOON)
             shown = tuple(impression(i, paper=stock[9 + i]) for i in range(1, 11))
             chosen = slate(0, subscriber=reader, on=DAY + timedelta(1), impressions=shown)
-            store.slates.save(conn, chosen, run_id, NOON)
+            store.slates.save_each(conn, [chosen], run_id, NOON)
         yield opened
 
 

@@ -198,7 +198,7 @@ def show_and_hear(
                     impressions=shown,
                     feature_version=FEATURE_VERSION,
                 )
-                slate_id = store.slates.save(conn, chosen, run_id, NOON)
+                (slate_id,) = store.slates.save_each(conn, [chosen], run_id, NOON).values()
                 for each, kind in zip(shown, opinion(features, rng), strict=True):
                     if kind is not None:
                         store.events.append(

@@ -51,7 +51,8 @@ def show(
     name = f"{reader.id:010x}{on.toordinal():010x}"
     made = slate(0, public_id=name, subscriber=reader, on=on, impressions=shown)
     with database.write() as conn:
-        slate_id = store.slates.save(conn, made, store.jobs.begin_run(conn, on, NOON), NOON)
+        run_id = store.jobs.begin_run(conn, on, NOON)
+        (slate_id,) = store.slates.save_each(conn, [made], run_id, NOON).values()
         for each, kind in zip(papers, votes, strict=False):
             event = store.events.Event(
                 subscriber_id=reader.id,
