@@ -70,7 +70,7 @@ def test_chances_and_z_scores_are_as_if_all_papers_were_scored(name: str) -> Non
     rows = {paper.id: row for row, paper in enumerate(whole.candidates.papers)}
     same = [rows[paper.id] for paper in short.candidates.papers]
     found, expected = short.features[:, columns], whole.features[same][:, columns]
-    assert np.allclose(found, expected, atol=0.2, rtol=0.1)
+    assert np.allclose(found, expected, atol=0.3, rtol=0.1)
     assert np.abs(whole.chances[same] - short.chances).max() < 0.02
 
 

@@ -126,6 +126,27 @@ def test_digests_that_were_handed_over_are_known_by_their_days(database: Databas
     }
 
 
+def test_a_sample_of_the_training_log_has_whole_subscribers_who_have_voted(
+    database: Database,
+) -> None:
+    readers = [add_reader(database, n) for n in range(1, 7)]
+    papers = add_papers(database, [paper(n) for n in range(1, 3)])
+    for reader in readers:
+        save(database, shown_to(reader, papers, reader.id))
+    with database.write() as conn:
+        for reader in readers[:4]:
+            store.events.append(
+                conn, store.events.Event(reader.id, papers[0].id, UP, at=NOON, recorded_at=NOON)
+            )
+    with database.read() as conn:
+        steps = [store.slates.training_step(conn, "f1", most) for most in (100, 8, 7, 3)]
+        log = store.slates.training_log(conn, "f1", 4, every=2)
+        votes = store.events.all_votes(conn, every=2)
+    assert steps == [1, 1, 2, 3]
+    assert log.subscriber_ids.tolist() == [2, 2, 4, 4]
+    assert [who for who, _, _ in votes] == [2, 4]
+
+
 def test_the_training_log_holds_what_was_delivered_with_the_same_features(
     database: Database,
 ) -> None:

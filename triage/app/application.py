@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triage import store
+from triage import __version__, store
 from triage.app.lease_owner import is_gone, name_this_process
 from triage.app.live_sources import LiveSources
 from triage.clock import SystemClock, read_uptime
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from triage.delivery.bounces.intake import Intake
     from triage.delivery.outbox import Outbox
-    from triage.digest.nightly import Composed, Nightly, PaperKeys
+    from triage.digest.nightly import Composed, Nightly, PaperKeys, QueueBlocks
     from triage.domain.paper_outcome import PaperOutcome
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate, Subscriber
@@ -92,6 +92,11 @@ class App:
     def installation_id(self) -> str:
         """A name of this installation, which does not reveal the secret."""
         return self._derive_key("triage installation").hex()
+
+    @property
+    def identity(self) -> str:
+        """What two machines with the same version and signing secret have in common; no secret."""
+        return f"{__version__} {self.installation_id}"
 
     @cached_property
     def keyring(self) -> Keyring:
@@ -164,6 +169,19 @@ class App:
             model_store=self.model_store,
             compose=self.build_message,
             rules=self._digest_rules,
+            workers=self._choose_workers(),
+        )
+
+    def _choose_workers(self) -> QueueBlocks | None:
+        """Return what makes blocks of digests elsewhere; None if this process makes them all."""
+        from triage.app.engine import BlockJob, choose_workers, run_jobs
+
+        start = choose_workers(self.settings.engine)
+        if start is None:
+            return None
+        settings, clock = self.settings, self.clock
+        return lambda blocks: run_jobs(
+            start, [BlockJob(settings, clock, self.identity, block) for block in blocks]
         )
 
     @property

@@ -30,6 +30,7 @@ from triage.domain.records import (
     I64,
     Impression,
     MessageState,
+    Origin,
     Paper,
     Policy,
     Reason,
@@ -39,7 +40,7 @@ from triage.domain.records import (
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
 from triage.store.engine.upsert import insert_new, rows_in
-from triage.store.tables import impressions, messages, papers, slates, subscribers
+from triage.store.tables import events, impressions, messages, papers, slates, subscribers
 
 CHUNK = 10_000
 RECAP = "recap"
@@ -82,6 +83,9 @@ class TrainingLog:
 _OF_SLATE = tuple(each.name for each in fields(Slate) if each.name in slates.c)
 _IS_RECAP = impressions.c.policy == RECAP
 _IS_KEPT = impressions.c.released_at.is_(None)
+_HAS_VOTED = impressions.c.subscriber_id.in_(
+    select(events.c.subscriber_id).where(events.c.origin == Origin.PERSON)
+)
 # Every vote runs these statements. Building one takes longer than running it.
 _OF_SUBSCRIBER = (slates.c.public_id == bindparam("slate")) & (
     subscribers.c.public_id == bindparam("subscriber")
@@ -367,11 +371,26 @@ def shows_withdrawn(slate_id: ColumnElement[Any] | int | None) -> ColumnElement[
     )
 
 
-def training_log(conn: Connection, feature_version: str, n_features: int) -> TrainingLog:
+def training_step(conn: Connection, feature_version: str, most: int) -> int:
+    """Return the k for which `training_log` of every k-th subscriber has about `most` rows."""
+    query = (
+        select(func.count())
+        .select_from(impressions.join(slates, slates.c.id == impressions.c.slate_id))
+        .where(slates.c.feature_version == feature_version, _IS_KEPT, _HAS_VOTED)
+    )
+    return max(1, -(-(conn.scalar(query) or 0) // most))
+
+
+def training_log(
+    conn: Connection, feature_version: str, n_features: int, every: int = 1
+) -> TrainingLog:
     """Return every impression with features of that version that was not released.
 
     Rows whose features are not `n_features` finite numbers are damaged and left out. The rows are
     read in chunks, because a log may have a million rows.
+
+    Args:
+        every: if this is k > 1, only the rows of every k-th subscriber who has voted.
     """
     of_version = select(slates.c.id, slates.c.on).filter_by(feature_version=feature_version)
     days = {id: on.toordinal() for id, on in conn.execute(of_version)}
@@ -387,6 +406,8 @@ def training_log(conn: Connection, feature_version: str, n_features: int) -> Tra
         .where(slates.c.feature_version == feature_version, _IS_KEPT)
         .order_by(each.id)
     )
+    if every > 1:
+        query = query.where(each.subscriber_id % every == 0, _HAS_VOTED)
     n_rows = conn.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
     columns = np.empty((6, n_rows), dtype=np.float64)
     features = np.empty((n_rows, n_features), dtype=np.float32)
