@@ -39,9 +39,7 @@ def path_in(folder: Path, encoder_version: str) -> Path:
     return folder / f"{encoder_version}{_SUFFIX}"
 
 
-def write(
-    folder: Path, encoder_version: str, n: int, chunks: Iterable[tuple[I64, F32]]
-) -> None:
+def write(folder: Path, encoder_version: str, n: int, chunks: Iterable[tuple[I64, F32]]) -> None:
     """Write the file of an encoder, and delete those of other encoders.
 
     Several processes may do this at once; each file is complete, and the last one stays.
