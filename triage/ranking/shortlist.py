@@ -26,9 +26,9 @@ from triage.ranking.features import (
 from triage.ranking.own_papers import find_liked_authors
 from triage.ranking.pool import Pool
 
-N_BEST = 160
+N_BEST = 120
 """How many papers go on because they fit best as a whole."""
-N_OF_PARTS = 140
+N_OF_PARTS = 100
 """How many go on because they fit single interests and phrases, an equal number for each."""
 N_NAMED = 30
 """How many go on at most because of a followed author, and likewise a keyword or a liked author."""
