@@ -362,6 +362,11 @@ class Settings(_Section):
         """The folder of encoders and scorers."""
         return self.folder / "models"
 
+    @property
+    def search_path(self) -> Path:
+        """The folder of the vectors that a search maps; it can be deleted at any time."""
+        return self.folder / "search"
+
 
 def load_settings(path: Path) -> Settings:
     """Read the config file.

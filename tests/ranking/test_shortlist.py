@@ -69,7 +69,8 @@ def test_chances_and_z_scores_are_as_if_all_papers_were_scored(name: str) -> Non
     columns = [FEATURES.index(f"{each}_z") for each in IN_THE_DAY]
     rows = {paper.id: row for row, paper in enumerate(whole.candidates.papers)}
     same = [rows[paper.id] for paper in short.candidates.papers]
-    assert np.abs(whole.features[same] - short.features)[:, columns].max() < 0.25
+    found, expected = short.features[:, columns], whole.features[same][:, columns]
+    assert np.allclose(found, expected, atol=0.3, rtol=0.1)
     assert np.abs(whole.chances[same] - short.chances).max() < 0.02
 
 

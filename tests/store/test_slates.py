@@ -95,7 +95,7 @@ def test_a_released_paper_may_be_shown_again(database: Database) -> None:
     with database.write() as conn:
         store.slates.release(conn, slate_id, NOON)
         assert store.slates.shown_papers(conn, reader.id) == set()
-        assert len(store.slates.training_log(conn, "f1", 4)) == 0
+        assert len(store.training_log.load(conn, "f1", 4)) == 0
     save(database, shown_to(reader, papers, n=2, on=DAY + ONE_DAY))
     with pytest.raises(IntegrityError):
         save(database, shown_to(reader, papers, n=3, on=DAY + 2 * ONE_DAY))
@@ -139,8 +139,8 @@ def test_a_sample_of_the_training_log_has_whole_subscribers_who_have_voted(
                 conn, store.events.Event(reader.id, papers[0].id, UP, at=NOON, recorded_at=NOON)
             )
     with database.read() as conn:
-        steps = [store.slates.training_step(conn, "f1", most) for most in (100, 8, 7, 3)]
-        log = store.slates.training_log(conn, "f1", 4, every=2)
+        steps = [store.training_log.training_step(conn, "f1", most) for most in (100, 8, 7, 3)]
+        log = store.training_log.load(conn, "f1", 4, every=2)
         votes = store.events.all_votes(conn, every=2)
     assert steps == [1, 1, 2, 3]
     assert log.subscriber_ids.tolist() == [2, 2, 4, 4]
@@ -156,8 +156,8 @@ def test_the_training_log_holds_what_was_delivered_with_the_same_features(
     save(database, shown_to(reader, papers[1:3], 2, on=DAY))
     save(database, shown_to(reader, papers[3:], 3, on=DAY - ONE_DAY, feature_version="f0"))
     with database.read() as conn:
-        log = store.slates.training_log(conn, "f1", 4)
-        foreign = store.slates.training_log(conn, "f1", 5)
+        log = store.training_log.load(conn, "f1", 4)
+        foreign = store.training_log.load(conn, "f1", 5)
     ids = [papers[1].id, papers[2].id, papers[0].id]
     assert log.paper_ids.tolist() == ids
     assert [date.fromordinal(day) for day in log.days] == [DAY, DAY, DAY + ONE_DAY]

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from triage.operations.doctor.before_sending import SendingGate
     from triage.operations.jobs import Schedule
     from triage.papers.enrich import EnrichReport
+    from triage.papers.search import Search
     from triage.ranking.serving.model_store import ModelStore
     from triage.ranking.serving.ranker import DigestRules
     from triage.store import Database
@@ -88,9 +89,14 @@ class App:
         return hashlib.sha256(f"{purpose}\0{self._secret}".encode()).digest()
 
     @property
+    def installation_id(self) -> str:
+        """A name of this installation, which does not reveal the secret."""
+        return self._derive_key("triage installation").hex()
+
+    @property
     def identity(self) -> str:
         """What two machines with the same version and signing secret have in common; no secret."""
-        return self._derive_key(f"triage engine {__version__}").hex()
+        return f"{__version__} {self.installation_id}"
 
     @cached_property
     def keyring(self) -> Keyring:
@@ -426,10 +432,14 @@ class App:
             outcomes = OutcomeFinder(conn, self.settings.digest.max_age_days, pair)
             return outcomes.find(subscriber, row, self.clock.now())
 
+    def new_search(self) -> Search:
+        from triage.papers.search import Search
+
+        return Search(self.database, self.model_store.load_encoder, self.settings.search_path)
+
     def new_web_app(self) -> Starlette:
         from triage.digest.day_ranking import DayRankings
         from triage.digest.preview import Previews
-        from triage.papers.search import Search
         from triage.ranking.serving.interest_settings import refresh_interests_quickly
         from triage.subscribers.named_papers import find_schemes
         from triage.web import create_app
@@ -448,7 +458,7 @@ class App:
                 DayRankings(self.database, self.model_store).of,
                 partial(refresh_interests_quickly, self.database, self.model_store, self.clock),
             ),
-            Search(self.database, self.model_store.load_encoder),
+            self.new_search(),
             find_schemes(self.live_sources.lookups()),
         )
 

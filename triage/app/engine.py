@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from multiprocessing import get_context, parent_process
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -34,7 +34,6 @@ from triage.errors import ConfigError
 from triage.operations.worker_process import prepare_worker
 
 if TYPE_CHECKING:
-    from triage.app.application import App
     from triage.digest.nightly import Block, Nightly, QueuedBlock
     from triage.domain.protocols import Clock
     from triage.settings import EngineSettings, Settings
@@ -102,12 +101,7 @@ def make_block(job: BlockJob) -> QueuedBlock:
     """
     # The objects of a process are for one block at a time, also where Dask has several threads.
     with _one_at_a_time:
-        app, nightly = _open_nightly(job.settings)
-        if app.identity != job.identity:
-            raise ConfigError(
-                "this worker has another version of triage, or another signing secret, than the"
-                " program that makes the digests: give all machines the same ones"
-            )
+        nightly = _open_nightly(job.settings, job.identity)
         nightly.clock = job.clock
         return nightly.queue_block(job.block)
 
@@ -116,13 +110,18 @@ _one_at_a_time = threading.Lock()
 
 
 @lru_cache(maxsize=1)
-def _open_nightly(settings: Settings) -> tuple[App, Nightly]:
+def _open_nightly(settings: Settings, identity: str) -> Nightly:
     """Open an installation once per process, so that what a night needs is loaded once."""
     from triage.app.application import App
     from triage.clock import SystemClock
 
     app = App(settings, SystemClock())
-    return app, app.new_nightly()
+    if app.identity != identity:
+        raise ConfigError(
+            "this worker has another version of triage, or another signing secret, than the"
+            " program that makes the digests: give all machines the same ones"
+        )
+    return app.new_nightly()
 
 
 def choose_workers(settings: EngineSettings) -> Start | None:
@@ -184,7 +183,9 @@ def join_cluster(address: str) -> Iterator[Workers]:
     """
     from distributed import Client
 
-    with Client(address, timeout=CONNECT_S, set_as_default=False) as client:
+    # The package says that it is typed, and is not.
+    client: Any = Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
+    with client:
         client.wait_for_workers(1, timeout=CONNECT_S)
         yield Workers(
             client.get_executor(pure=False),

@@ -24,20 +24,27 @@ _AT_LEAST: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class Block:
     """Some vectors by row; ids ascending.
 
     Attributes:
         ids: int64 (n,).
-        bytes_: int8 (n, d).
         scales: float32 (n,): a row times its scale is the vector.
         bits: uint64 (ceil(d / 64), n), the signs.
+        bytes_: int8 (n, d).
     """
 
     ids: I64
-    bytes_: NDArray[np.int8]
     scales: F32
     bits: U64
+    bytes_: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, ids: I64, vectors: F32) -> Block:
+        """Return the block of unit vectors, float32 (n, d)."""
+        scales = (np.abs(vectors).max(axis=1) / 127).astype(np.float32)
+        rounded = np.rint(vectors / np.where(scales > 0, scales, 1)[:, np.newaxis])
+        return cls(ids.astype(np.int64), scales, _signs(vectors), rounded.astype(np.int8))
 
 
 class Nearest:
@@ -46,8 +53,8 @@ class Nearest:
     One thread may add vectors while others search.
     """
 
-    def __init__(self) -> None:
-        self._blocks: list[_Block] = []
+    def __init__(self, blocks: Sequence[Block] = ()) -> None:
+        self._blocks = [*blocks]
 
     def __len__(self) -> int:
         return sum(len(block.ids) for block in self._blocks)
@@ -61,10 +68,7 @@ class Nearest:
         """Add unit vectors, float32 (n, d); ids ascending and above `newest`; may be empty."""
         if not len(ids):
             return
-        scales = (np.abs(vectors).max(axis=1) / 127).astype(np.float32)
-        rounded = np.rint(vectors / np.where(scales > 0, scales, 1)[:, np.newaxis])
-        block = _Block(ids.astype(np.int64), rounded.astype(np.int8), scales, _signs(vectors))
-        self._blocks.append(block)
+        self._blocks.append(Block.of(ids, vectors))
 
     def find(self, vector: F32, n: int, among: I64 | None = None) -> list[int]:
         """Return the ids of up to `n` nearest vectors with a positive cosine, nearest first.
@@ -100,7 +104,7 @@ class Nearest:
         return np.vstack(found) if found else np.zeros((0, 0), dtype=np.float32)
 
 
-def _cosines(blocks: Sequence[_Block], rows: I64, vector: F32) -> F32:
+def _cosines(blocks: Sequence[Block], rows: I64, vector: F32) -> F32:
     """Return the cosines of ascending rows, float32, times the length of `vector`.
 
     `einsum` uses only the calling thread, so searches of a server do not compete.

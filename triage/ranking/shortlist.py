@@ -16,17 +16,23 @@ import numpy as np
 
 from triage.domain.author_names import author_keys
 from triage.domain.records import F32, I64, Encodings, Profile
-from triage.ranking.features import MAX_NEIGHBOURS, recency_weights, z_scores
+from triage.ranking.features import (
+    MAX_NEIGHBOURS,
+    N_SEMANTIC_OF_ALL,
+    N_TFIDF_OF_ALL,
+    recency_weights,
+    z_scores,
+)
 from triage.ranking.own_papers import find_liked_authors
 from triage.ranking.pool import Pool
 
-N_BEST = 200
+N_BEST = 160
 """How many papers go on because they fit best as a whole."""
-N_OF_PARTS = 160
+N_OF_PARTS = 140
 """How many go on because they fit single interests and phrases, an equal number for each."""
-N_NAMED = 40
+N_NAMED = 30
 """How many go on at most because of a followed author, and likewise a keyword or a liked author."""
-N_SAMPLED = 240
+N_SAMPLED = 200
 LARGE = 1_000
 """A pool of at most so many papers is scored whole."""
 
@@ -107,14 +113,15 @@ def _find_signals(profile: Profile) -> _Signals:
     parts: tuple[list[int], list[int], list[int]] = ([0], [0], [0])
     n_interests = 0
     if model is not None and len(model.intercepts):
-        n_interests = len(model.latent_centres)
-        interests = range(1, n_interests + 1)
-        latent.append(model.latent_centres)
-        tfidf.append(model.tfidf_models.toarray())
-        semantic.append(model.semantic_models)
-        n_whole = [len(rows[-1]) - n_interests for rows in (latent, tfidf, semantic)]
+        # With a single interest, its models are those of all likes.
+        several = len(model.latent_centres) if len(model.latent_centres) > 1 else 0
+        n_interests = several
+        latent.append(model.latent_centres[:several])
+        tfidf.append(model.tfidf_models[N_TFIDF_OF_ALL - 2 : N_TFIDF_OF_ALL + several].toarray())
+        semantic.append(model.semantic_models[N_SEMANTIC_OF_ALL - 1 : N_SEMANTIC_OF_ALL + several])
+        n_whole = [len(rows[-1]) - several for rows in (latent, tfidf, semantic)]
         for own, n in zip(parts, n_whole, strict=True):
-            own += [*[0] * n, *interests]
+            own += [*[0] * n, *range(1, several + 1)]
     latent.append(phrases.latent)
     tfidf.append(phrases.tfidf.toarray())
     for own in parts[:2]:
@@ -175,8 +182,13 @@ def _choose(profile: Profile, pool: Pool, rows: I64, fits: F32) -> Shortlist:
 
 
 def _best(scores: F32, n: int) -> I64:
-    """Return the rows of the n best, ties in stored order.
+    """Return the rows of the n best; of equal ones, the first.
 
     The last digits are left out: they depend on how many subscribers are multiplied at once.
     """
-    return np.asarray(np.argsort(-np.round(scores, 3), kind="stable")[:n], dtype=np.int64)
+    if n >= len(scores):
+        return np.arange(len(scores))
+    rounded = np.round(scores, 3)
+    least = np.partition(rounded, -n)[-n]
+    above = np.flatnonzero(rounded > least)
+    return np.concatenate([above, np.flatnonzero(rounded == least)[: n - len(above)]])

@@ -176,7 +176,7 @@ def all_votes(
     Args:
         until: leave out events at this time or later.
         elsewhere: leave out votes from digests, and on papers that the subscriber wrote.
-        every: only those of every k-th subscriber, see `store.slates.training_log`.
+        every: only those of every k-th subscriber, see `store.training_log.load`.
     """
     query = (
         select(events.c.subscriber_id, WORK, events.c.kind, _OWN)

@@ -30,6 +30,7 @@ from triage.domain.records import MessageState, OutgoingMessage, Slate, Subscrib
 from triage.errors import DatabaseError
 from triage.store import slates as slates_store
 from triage.store import subscribers as subscribers_store
+from triage.store.engine.upsert import split_values
 from triage.store.tables import message_bodies, messages, slates, subscribers, suppressions
 
 DIGEST = "digest"
@@ -123,8 +124,11 @@ class Digest:
 def queue_each(conn: Connection, digests: Sequence[Digest], run_id: int, at: datetime) -> set[int]:
     """Store digests of one date; return the ids of the subscribers whose digest is new.
 
-    A unique constraint refuses a second slate of a subscriber for that date.
+    A unique constraint refuses a second slate of a subscriber for that date. Subscribers who were
+    erased get none.
     """
+    there = subscribers_store.lock(conn, [each.slate.subscriber.id for each in digests])
+    digests = [each for each in digests if each.slate.subscriber.id in there]
     slate_ids = slates_store.save_each(conn, [each.slate for each in digests], run_id, at)
     new = [each for each in digests if each.slate.subscriber.id in slate_ids]
     rows = [_row(each, slate_ids[each.slate.subscriber.id], at) for each in new]
@@ -184,9 +188,13 @@ def add_note(
 ) -> bool:
     """Put a mail without a slate into the outbox; False if that day has one of its kind.
 
+    False, too, for a subscriber who was erased.
+
     Args:
         on: the day; None for that of `at` in UTC.
     """
+    if not subscribers_store.lock(conn, [subscriber.id]):
+        return False
     of_day = {"subscriber_id": subscriber.id, "on": on or at.date(), "kind": kind}
     if conn.scalar(select(messages.c.id).filter_by(**of_day)) is not None:
         return False
@@ -332,6 +340,19 @@ def unwanted_because(conn: Connection, message: StoredMessage, address_hash: str
     return row[0] if row else "erased"
 
 
+_LOCK = select(messages.c.id).where(_IS_UNCHANGED).with_for_update(skip_locked=True)
+
+
+def lock(conn: Connection, message: StoredMessage) -> bool:
+    """Keep all other writers from a message until the transaction ends, to claim it.
+
+    Returns:
+        Whether that is done: False if another one has it now, or it changed meanwhile.
+    """
+    now = {"of": message.id, "now_state": message.state, "now_epoch": message.lease_epoch}
+    return conn.scalar(_LOCK, now) is not None
+
+
 def renew(conn: Connection, owner: str, ids: Collection[int], until: datetime) -> None:
     """Extend the leases of a sender on these messages."""
     mine = messages.c.lease_owner == owner
@@ -343,11 +364,16 @@ def renew(conn: Connection, owner: str, ids: Collection[int], until: datetime) -
 def drop_withdrawn(conn: Connection, on: date) -> int:
     """Delete the unsent digests of a date that show a withdrawn paper; return how many.
 
-    So these digests are due again.
+    So these digests are due again. One that a sender claims at this moment stays: the sender looks
+    at its papers once more.
     """
     unsent = select(messages.c.slate_id).filter_by(on=on, resends=0).where(_WAITS)
     shown = unsent.where(slates_store.shows_withdrawn(messages.c.slate_id))
-    return conn.execute(delete(slates).where(slates.c.id.in_(shown))).rowcount
+    ids = conn.scalars(shown.with_for_update(skip_locked=True)).all()
+    return sum(
+        conn.execute(delete(slates).where(slates.c.id.in_(some))).rowcount
+        for some in split_values(ids)
+    )
 
 
 _MIME = (

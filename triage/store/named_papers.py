@@ -109,18 +109,18 @@ def mark_asked(conn: Connection, keys: Iterable[Key], at: datetime) -> None:
         .where(_WAITING, _column.scheme == bindparam("s"), _column.value == bindparam("v"))
         .values(asked_at=at, n_asked=_column.n_asked + 1)
     )
-    if rows := [{"s": scheme, "v": value} for scheme, value in keys]:
+    # In one order, so that two that store the same do not wait for each other.
+    if rows := [{"s": scheme, "v": value} for scheme, value in sorted(keys)]:
         conn.execute(change, rows)
 
 
-def mark_found(conn: Connection, found: Iterable[tuple[int, int]]) -> None:
-    """Store the paper of each name, as pairs (id of the name, id of the paper).
+def mark_found(conn: Connection, id: int, paper_id: int) -> bool:
+    """Store the paper of a name; return False if the name does not wait for it any more.
 
     The subscriber is told of it, also if a digest said that it was not found.
     """
-    for id, paper_id in found:
-        change = update(named_papers).where(_column.id == id)
-        conn.execute(change.values(paper_id=paper_id, told_at=None))
+    change = update(named_papers).where(_column.id == id, _WAITING)
+    return conn.execute(change.values(paper_id=paper_id, told_at=None)).rowcount == 1
 
 
 def outcome(conn: Connection, subscriber_id: int) -> Outcome:

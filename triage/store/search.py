@@ -187,6 +187,13 @@ def vectors(conn: Connection, encoder_version: str, after: int, n: int) -> tuple
     return ids, flat.reshape(len(ids), -1) if len(ids) else flat.reshape(0, 0)
 
 
+def count_vectors(conn: Connection, encoder_version: str, after: int) -> int:
+    """Return how many papers with ids above `after` have a vector."""
+    query = select(func.count()).select_from(encodings)
+    above = encodings.c.paper_id > after
+    return conn.scalar(query.where(encodings.c.encoder_version == encoder_version, above)) or 0
+
+
 # -- conditions ------------------------------------------------------------------------------------
 
 

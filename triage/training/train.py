@@ -34,7 +34,7 @@ from triage.ranking.serving.active_models import (
 from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.model_versions import delete_old_models
 from triage.store import Database
-from triage.store.slates import TrainingLog
+from triage.store.training_log import TrainingLog
 from triage.training.baseline_check import baseline_scores, sample_rows
 from triage.training.dataset import Examples, History
 from triage.training.evaluation.bootstrap import Interval, fixed_rng, interval
@@ -136,7 +136,7 @@ def train(database: Database, model_store: ModelStore, clock: Clock) -> TrainRep
     pair = ensure_active_models(database, model_store, clock, today)
     pretrained = model_store.pretrained_scorer()
     with database.read() as conn:
-        every = store.slates.training_step(conn, FEATURE_VERSION, MOST_ROWS)
+        every = store.training_log.training_step(conn, FEATURE_VERSION, MOST_ROWS)
     lessons, looks = load_training_rows(database, every)
     data = _split_data(database, model_store, clock, pair, lessons)
     model = _fit(model_store, data.earlier, data.encoder, data.history, data.until)
@@ -298,10 +298,10 @@ def load_training_rows(database: Database, every: int = 1) -> tuple[TrainingRows
     """Return the labelled log and its position bias; empty if there are no votes on digests.
 
     Args:
-        every: only the log of every k-th subscriber, see `store.slates.training_log`.
+        every: only the log of every k-th subscriber, see `store.training_log.load`.
     """
     with database.read() as conn:
-        shown = store.slates.training_log(conn, FEATURE_VERSION, len(FEATURES), every)
+        shown = store.training_log.load(conn, FEATURE_VERSION, len(FEATURES), every)
         votes = store.events.all_votes(conn, every=every)
     return label_training_log(shown, votes)
 

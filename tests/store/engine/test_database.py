@@ -162,6 +162,7 @@ def count_on(url: str, n: int) -> None:
     database = open_database(url)
     for _ in range(n):
         with database.write() as conn:
+            store.take_turn(conn, store.Turn.NAMES)
             before = store.sources.cursor(conn, "listed") or "0"
             store.sources.save_cursor(conn, "listed", str(int(before) + 1), NOON)
     database.close()

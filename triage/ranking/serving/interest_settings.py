@@ -74,6 +74,7 @@ def _refresh(
 ) -> tuple[InterestShare, ...]:
     on = clock.now().date()
     with database.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         profile = load_profile(conn, encoder, subscriber, store.events.votes(conn, subscriber.id))
         found = cluster_interests(profile, on, pool.threshold)
         with_names = name_interests(found, profile, pool.mean_tfidf, encoder)
