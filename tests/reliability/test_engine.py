@@ -104,7 +104,7 @@ def made_world(folder: Path, n_readers: int) -> Iterator[World]:
         fill(app, n_readers)
         app.close()
         alone = folder.with_name("alone")
-        with copied(World(folder, url, []), alone, "workers = 1") as one:
+        with copied(World(folder, url, []), alone, "workers = 1") as one, small_blocks():
             assert one.new_nightly().queue(DAY).problems == ()
             yield World(folder, url, night_of(one))
 
@@ -143,9 +143,17 @@ def copied(world: World, folder: Path, engine: str) -> Iterator[App]:
             app.close()
 
 
+@contextmanager
+def small_blocks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nightly, "BLOCK", SIZE)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nightly, "BLOCK", SIZE)
+def _small_blocks() -> Iterator[None]:
+    with small_blocks():
+        yield
 
 
 def night_of(app: App) -> list[dict[str, Any]]:
