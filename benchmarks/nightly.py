@@ -145,7 +145,7 @@ class Installations:
 
 
 def _workers(n: int) -> int:
-    """Return one for a few subscribers, whose fits are to be measured; else 0, one for each core."""
+    """Return 1 for a few subscribers, whose fits are measured; else 0, one for each core."""
     return 1 if n < MANY else 0
 
 
