@@ -46,7 +46,7 @@ from triage.ranking.pool import Pool
 from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import rank
 from triage.ranking.slate import build_slate
-from triage.store.slates import TrainingLog
+from triage.store.training_log import TrainingLog
 from triage.training.evaluation.metrics import ndcg
 from triage.training.labels import IGNORED
 from triage.training.train import TrainingRows, fit, label_training_log

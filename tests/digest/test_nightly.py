@@ -15,6 +15,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from tests.support import databases
 from tests.support.crash_places import BEFORE_THE_DOT, POINTS
@@ -24,6 +25,7 @@ from triage import store
 from triage.app.application import App, open_app
 from triage.app.installation import create_installation
 from triage.cli.demo.story import PAPERS
+from triage.digest.nightly import Block, QueuedBlock
 from triage.domain.protocols import silent
 from triage.domain.records import EventKind, Frequency, MessageState, Policy, SubscriberState
 from triage.domain.source_records import Batch, FetchedPaper, NamedPaper
@@ -32,6 +34,7 @@ from triage.papers.ingest import ingest
 from triage.ranking.features import FEATURES
 from triage.ranking.serving import user_model_cache
 from triage.sources.files.detect import open_source
+from triage.store.events import Event
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.subscriptions import add, pause
 
@@ -418,3 +421,43 @@ def test_no_digest_fails_for_want_of_a_taste(app: App, monkeypatch: pytest.Monke
     monkeypatch.setattr(user_model_cache, "fit_user_model", None)
     report = app.new_nightly().queue(DAY)
     assert (report.made, report.problems) == (3, ())
+
+
+def test_the_number_of_statements_of_a_block_does_not_depend_on_its_size(app: App) -> None:
+    for n in range(45):
+        text = list(READERS.values())[n % 3]
+        wishes = SubscriberPreferences(interests=text, revisions=True, recap=True)
+        add(app.database, f"more{n}@example.org", app.clock, wishes)
+    app.new_nightly().run(DAY, (), app.new_outbox())
+    like_the_first_papers(app)
+    nightly = app.new_nightly()
+    pair = nightly._encode(NEXT_DAY, silent)
+    with app.database.write() as conn:
+        run_id = store.jobs.begin_run(conn, NEXT_DAY, app.clock.now())
+        ids = [each.id for each in store.subscribers.everyone(conn)]
+    models = pair.encoder.version, pair.scorer.version
+    statements: list[str] = []
+    event.listen(
+        app.database.engine, "before_cursor_execute", lambda *told: statements.append(told[2])
+    )
+    counts = []
+    for some in (ids[:3], ids[3:4], ids[4:14], ids[14:]):
+        statements.clear()
+        queued = nightly.queue_block(Block(run_id, NEXT_DAY, models, 14, tuple(some)))
+        assert queued == QueuedBlock(made=len(some))
+        counts.append(len(statements))
+    # The first block has loaded what the others share. A block without new interests or models has
+    # no statement that stores some.
+    assert max(counts[1:]) <= min(counts[1:]) + 2 < 35
+
+
+def like_the_first_papers(app: App) -> None:
+    """Let each subscriber vote on two papers of the digest of DAY."""
+    kinds = (EventKind.VOTE_UP, EventKind.VOTE_DOWN)
+    with app.database.write() as conn:
+        for each in store.subscribers.everyone(conn):
+            slate = store.slates.by_day(conn, each.id, DAY)
+            assert slate is not None
+            for shown, kind in zip(slate.impressions, kinds, strict=False):
+                at = app.clock.now()
+                store.events.append(conn, Event(each.id, shown.paper.id, kind, at, at))

@@ -95,7 +95,7 @@ def test_a_released_paper_may_be_shown_again(database: Database) -> None:
     with database.write() as conn:
         store.slates.release(conn, slate_id, NOON)
         assert store.slates.shown_papers(conn, reader.id) == set()
-        assert len(store.slates.training_log(conn, "f1", 4)) == 0
+        assert len(store.training_log.load(conn, "f1", 4)) == 0
     save(database, shown_to(reader, papers, n=2, on=DAY + ONE_DAY))
     with pytest.raises(IntegrityError):
         save(database, shown_to(reader, papers, n=3, on=DAY + 2 * ONE_DAY))
@@ -126,6 +126,27 @@ def test_digests_that_were_handed_over_are_known_by_their_days(database: Databas
     }
 
 
+def test_a_sample_of_the_training_log_has_whole_subscribers_who_have_voted(
+    database: Database,
+) -> None:
+    readers = [add_reader(database, n) for n in range(1, 7)]
+    papers = add_papers(database, [paper(n) for n in range(1, 3)])
+    for reader in readers:
+        save(database, shown_to(reader, papers, reader.id))
+    with database.write() as conn:
+        for reader in readers[:4]:
+            store.events.append(
+                conn, store.events.Event(reader.id, papers[0].id, UP, at=NOON, recorded_at=NOON)
+            )
+    with database.read() as conn:
+        steps = [store.training_log.training_step(conn, "f1", most) for most in (100, 8, 7, 3)]
+        log = store.training_log.load(conn, "f1", 4, every=2)
+        votes = store.events.all_votes(conn, every=2)
+    assert steps == [1, 1, 2, 3]
+    assert log.subscriber_ids.tolist() == [2, 2, 4, 4]
+    assert [who for who, _, _ in votes] == [2, 4]
+
+
 def test_the_training_log_holds_what_was_delivered_with_the_same_features(
     database: Database,
 ) -> None:
@@ -135,8 +156,8 @@ def test_the_training_log_holds_what_was_delivered_with_the_same_features(
     save(database, shown_to(reader, papers[1:3], 2, on=DAY))
     save(database, shown_to(reader, papers[3:], 3, on=DAY - ONE_DAY, feature_version="f0"))
     with database.read() as conn:
-        log = store.slates.training_log(conn, "f1", 4)
-        foreign = store.slates.training_log(conn, "f1", 5)
+        log = store.training_log.load(conn, "f1", 4)
+        foreign = store.training_log.load(conn, "f1", 5)
     ids = [papers[1].id, papers[2].id, papers[0].id]
     assert log.paper_ids.tolist() == ids
     assert [date.fromordinal(day) for day in log.days] == [DAY, DAY, DAY + ONE_DAY]

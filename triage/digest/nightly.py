@@ -22,7 +22,7 @@ from triage.delivery.outbox import DrainReport, Outbox
 from triage.digest.block import Night, find_due, make_slates
 from triage.domain.chunks import chunks
 from triage.domain.crash_points import crash_point
-from triage.domain.digest_calendar import digest_due
+from triage.domain.digest_calendar import digest_due, latest_digest_on
 from triage.domain.protocols import Clock, Progress, Source, silent
 from triage.domain.records import OutgoingMessage, Slate, Subscriber, SubscriberState
 from triage.papers.ingest import fetch
@@ -86,15 +86,19 @@ class Block:
     """The subscribers whose digests are made together, by any process; again does no harm.
 
     Attributes:
+        models: the versions of encoder and scorer.
         days: the highest age limit of papers that any subscriber of the run has.
         spread: over how long a time the digests may go, each at a moment of its own.
+        only_latest: whether no digest is stored if a later one is due by then.
     """
 
     run_id: int
     on: date
+    models: tuple[str, str]
     days: int
     subscriber_ids: tuple[int, ...]
     spread: timedelta = timedelta()
+    only_latest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +117,24 @@ class QueuedBlock:
         return QueuedBlock(self.made + other.made, self.skipped + other.skipped, left_out)
 
 
-IsDue = Callable[[Subscriber], bool]
-QueueBlocks = Callable[[Sequence[Block], IsDue], Iterator[QueuedBlock]]
+QueueBlocks = Callable[[Sequence[Block]], Iterator[tuple[Block, QueuedBlock | str]]]
+"""Returns what became of blocks, or of parts of them: the text says why nothing did."""
 
 
 @dataclass
 class Nightly:
-    """Makes the digests of one date; the module docstring shows the steps."""
+    """Makes the digests of one date; the module docstring shows the steps.
+
+    Attributes:
+        workers: make the blocks; without them, and of a single block, this process does.
+    """
 
     database: Database
     clock: Clock
     model_store: ModelStore
     compose: Compose
     rules: DigestRules
+    workers: QueueBlocks | None = None
     _night: tuple[tuple[int, date, int], Night] | None = field(default=None, init=False)
 
     def run(
@@ -161,7 +170,7 @@ class Nightly:
         on: date,
         *,
         only: Collection[int] | None = None,
-        is_due: IsDue = lambda _: True,
+        only_latest: bool = False,
         progress: Progress = silent,
         spread: timedelta = timedelta(),
     ) -> Queued:
@@ -169,8 +178,7 @@ class Nightly:
 
         Args:
             only: as for `run`.
-            is_due: is asked just before each digest is stored; where it says no, none is.
-            spread: see `Block`.
+            only_latest, spread: see `Block`.
 
         Raises:
             NotFound: no papers are stored at all.
@@ -179,7 +187,7 @@ class Nightly:
             run_id = store.jobs.begin_run(conn, on, self.clock.now())
             # What was withdrawn since they were made is not sent: those digests are made anew.
             store.messages.drop_withdrawn(conn, on)
-        self._encode(on, progress)
+        pair = self._encode(on, progress)
         crash_point("encoded")
         with self.database.read() as conn:
             now = self.clock.now()
@@ -195,12 +203,18 @@ class Nightly:
             ]
             due = find_due(conn, wanted, on, self.rules.max_age_days)
         days = max((each.days for each in due), default=0)
-        ids = [each.subscriber.id for each in due]
-        blocks = [Block(run_id, on, days, tuple(some), spread) for some in chunks(ids, BLOCK)]
+        names = {each.subscriber.id: each.subscriber.public_id for each in due}
+        models = pair.encoder.version, pair.scorer.version
+        blocks = [
+            Block(run_id, on, models, days, tuple(some), spread, only_latest)
+            for some in chunks(list(names), BLOCK)
+        ]
         log.info("rank", on=str(on), due=len(due))
         total = QueuedBlock()
         done = 0
-        for block, queued in zip(blocks, self.queue_blocks(blocks, is_due), strict=True):
+        for block, queued in self._queue_blocks(blocks):
+            if isinstance(queued, str):
+                queued = QueuedBlock(left_out={names[id]: queued for id in block.subscriber_ids})
             total += queued
             done += len(block.subscriber_ids)
             progress("rank", done, len(due))
@@ -214,27 +228,32 @@ class Nightly:
         problems = (f"subscriber {public_id}: {why}" for public_id, why in total.left_out.items())
         return Queued(total.made, total.skipped, tuple(problems))
 
-    def queue_blocks(self, blocks: Sequence[Block], is_due: IsDue) -> Iterator[QueuedBlock]:
-        """Make the digests of blocks, one after the other in this process."""
-        return (self.queue_block(block, is_due) for block in blocks)
+    def _queue_blocks(self, blocks: Sequence[Block]) -> Iterator[tuple[Block, QueuedBlock | str]]:
+        if self.workers is not None and len(blocks) > 1:
+            return self.workers(blocks)
+        return ((block, self.queue_block(block)) for block in blocks)
 
-    def queue_block(self, block: Block, is_due: IsDue = lambda _: True) -> QueuedBlock:
+    def queue_block(self, block: Block) -> QueuedBlock:
         """Make and queue the digests of a block; whoever has one already gets no other.
 
         If this fails, it is tried for each subscriber alone: one who fails is logged and left out.
+
+        Raises:
+            ModelError: the models of the block cannot be loaded.
         """
+        night = self._load_night(block)
         with self.database.read() as conn:
             stored = store.subscribers.by_ids(conn, block.subscriber_ids)
         several = [each for each in stored if each.state is SubscriberState.ACTIVE]
         try:
-            return self._queue_together(block, several, is_due)
+            return self._queue_together(block, night, several)
         except Exception as error:
             log.warning("each digest of a block is made alone", why=str(error))
         total = QueuedBlock()
         for subscriber in several:
             left_out: dict[str, str] = {}
             with spare_the_others(subscriber, left_out):
-                total += self._queue_together(block, [subscriber], is_due)
+                total += self._queue_together(block, night, [subscriber])
             total += QueuedBlock(left_out=left_out)
         return total
 
@@ -260,17 +279,19 @@ class Nightly:
         """Return what the blocks of one run share; it is loaded once per process."""
         key = block.run_id, block.on, block.days
         if self._night is None or self._night[0] != key:
-            pair = ensure_active_models(self.database, self.model_store, self.clock, block.on)
+            encoder, scorer = block.models
+            pair = ActiveModels(
+                self.model_store.load_encoder(encoder), self.model_store.load_scorer(scorer)
+            )
             with self.database.read() as conn:
                 night = Night.load(conn, pair, self.rules, block.on, block.days)
             self._night = key, night
         return self._night[1]
 
     def _queue_together(
-        self, block: Block, several: Sequence[Subscriber], is_due: IsDue
+        self, block: Block, night: Night, several: Sequence[Subscriber]
     ) -> QueuedBlock:
         """Queue digests with slates, impressions and bytes in one transaction."""
-        night = self._load_night(block)
         with self.database.read() as conn:
             due = find_due(conn, several, block.on, self.rules.max_age_days)
             made = make_slates(conn, night, due)
@@ -282,7 +303,7 @@ class Nightly:
             digest = self._compose(slate, now, keys, block.spread)
             crash_point("composed")
             # After `now`: if the machine is suspended later still, it counts as made before.
-            if is_due(slate.subscriber):
+            if not block.only_latest or self._is_latest(slate):
                 digests.append(digest)
         with self.database.write() as conn:
             new = store.messages.queue_each(conn, digests, block.run_id, now)
@@ -292,6 +313,11 @@ class Nightly:
             night.user_models.save_block(conn, made.user_models, now, only=new)
         crash_point("queued")
         return QueuedBlock(len(sent), len(new) - len(sent))
+
+    def _is_latest(self, slate: Slate) -> bool:
+        """Return whether no later digest is due: the machine may have been suspended meanwhile."""
+        who = slate.subscriber
+        return slate.on == latest_digest_on(self.clock.now(), who.hour, who.zone, who.weekdays)
 
     def _compose(self, slate: Slate, now: datetime, keys: PaperKeys, spread: timedelta) -> Digest:
         if not slate.impressions:

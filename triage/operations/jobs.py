@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import date, datetime, time, timedelta
-from functools import partial
 from typing import Protocol
 
 import structlog
@@ -48,9 +47,7 @@ Sources = Callable[[], Sequence[Source]]
 
 
 class Queue(Protocol):
-    def __call__(
-        self, on: date, *, only: Collection[int], is_due: Callable[[Subscriber], bool]
-    ) -> Queued: ...
+    def __call__(self, on: date, *, only: Collection[int], only_latest: bool) -> Queued: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,7 @@ class Schedule:
         for on, subscribers in sorted(self._find_due().items()):
             only = {each.id for each in subscribers}
             try:
-                queued = self.queue(on, only=only, is_due=partial(self._is_still_due, on))
+                queued = self.queue(on, only=only, only_latest=True)
             except NotFound as error:
                 log.info("no digests yet", why=str(error))
                 break
@@ -233,13 +230,6 @@ class Schedule:
             self._newest_verdicts(day, day).get(name) in SETTLED
             for name, days_behind in self.awaited.items()
             for day in [on - days_behind * ONE_DAY]
-        )
-
-    def _is_still_due(self, on: date, subscriber: Subscriber) -> bool:
-        """Return whether no later digest is due: the machine may have been suspended meanwhile."""
-        now = self.clock.now()
-        return on == digest_calendar.latest_digest_on(
-            now, subscriber.hour, subscriber.zone, subscriber.weekdays
         )
 
     def _find_due(self) -> dict[date, list[Subscriber]]:

@@ -70,6 +70,7 @@ _COLUMNS = {name: column for column, name in enumerate(FEATURES)}
 # the model of one interest.
 _MODELS_OF_ALL = ("taste_likes", "taste_helped", "taste_close")
 _SEMANTIC_MODELS_OF_ALL = ("taste_meaning", "taste_helped_meaning")
+N_TFIDF_OF_ALL, N_SEMANTIC_OF_ALL = len(_MODELS_OF_ALL), len(_SEMANTIC_MODELS_OF_ALL)
 
 # Cosines use only the newest likes; the linear models are fitted on all of them.
 MAX_NEIGHBOURS = 200

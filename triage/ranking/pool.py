@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import date
 from functools import cached_property
@@ -14,6 +15,8 @@ from triage.domain.records import CSR, F32, I64, Bools, EncodedPapers, Subscribe
 from triage.ranking.features import find_keywords
 from triage.ranking.interest_clusters import mean_row, similarity_threshold
 from triage.ranking.term_names import find_common_terms
+
+_WORD = re.compile(r"\w+")
 
 
 class Pool(EncodedPapers):
@@ -66,19 +69,44 @@ class Pool(EncodedPapers):
     def _rows_by_keyword(self) -> dict[str, list[int]]:
         return {}
 
+    @cached_property
+    def _in_category(self) -> dict[str, Bools]:
+        return {}
+
+    @cached_property
+    def _rows_by_word(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for row, paper in enumerate(self.papers):
+            for word in set(_WORD.findall(paper.text.casefold())):
+                found.setdefault(word, []).append(row)
+        return found
+
+    def _rows_with_words(self, text: str) -> Collection[int]:
+        words = _WORD.findall(text.casefold())
+        rows = sorted((self._rows_by_word.get(word, []) for word in words), key=len)
+        return set(rows[0]).intersection(*rows[1:]) if rows else range(len(self))
+
     def by_authors(self, keys: Collection[str]) -> Bools:
         """Return bool (n,): which papers have one of these authors, by their keys."""
         return self._mark([row for key in keys for row in self._rows_by_author.get(key, ())])
 
     def in_categories(self, chosen: tuple[str, ...]) -> Bools:
         """Return bool (n,): which papers are in one of these categories or archives."""
-        return np.array([bool(watched(chosen, paper.categories)) for paper in self.papers])
+        marked = np.zeros(len(self), dtype=bool)
+        for name in chosen:
+            if name not in self._in_category:
+                hits = [bool(watched((name,), paper.categories)) for paper in self.papers]
+                self._in_category[name] = np.array(hits, dtype=np.bool_)
+            marked |= self._in_category[name]
+        return marked
 
     def with_keywords(self, keywords: Collection[str]) -> Bools:
         """Return bool (n,): which papers have one of the keywords in title or abstract."""
-        for word in set(keywords) - self._rows_by_keyword.keys():
-            self._rows_by_keyword[word] = [
-                row for row, paper in enumerate(self.papers) if find_keywords([word], paper.text)
+        for keyword in set(keywords) - self._rows_by_keyword.keys():
+            self._rows_by_keyword[keyword] = [
+                row
+                for row in sorted(self._rows_with_words(keyword))
+                if find_keywords([keyword], self.papers[row].text)
             ]
         return self._mark([row for word in keywords for row in self._rows_by_keyword[word]])
 

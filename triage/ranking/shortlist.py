@@ -16,17 +16,23 @@ import numpy as np
 
 from triage.domain.author_names import author_keys
 from triage.domain.records import F32, I64, Encodings, Profile
-from triage.ranking.features import MAX_NEIGHBOURS, recency_weights, z_scores
+from triage.ranking.features import (
+    MAX_NEIGHBOURS,
+    N_SEMANTIC_OF_ALL,
+    N_TFIDF_OF_ALL,
+    recency_weights,
+    z_scores,
+)
 from triage.ranking.own_papers import find_liked_authors
 from triage.ranking.pool import Pool
 
-N_BEST = 200
+N_BEST = 120
 """How many papers go on because they fit best as a whole."""
-N_OF_PARTS = 160
+N_OF_PARTS = 100
 """How many go on because they fit single interests and phrases, an equal number for each."""
-N_NAMED = 60
-"""How many go on at most for their authors and keywords."""
-N_SAMPLED = 240
+N_NAMED = 30
+"""How many go on at most because of a followed author, and likewise a keyword or a liked author."""
+N_SAMPLED = 200
 LARGE = 1_000
 """A pool of at most so many papers is scored whole."""
 
@@ -101,20 +107,19 @@ def _find_signals(profile: Profile) -> _Signals:
     phrases, model = profile.interests, profile.user_model
     weights = recency_weights(len(liked)).astype(np.float32)
     # Where nothing is liked this is zero, and adds nothing.
-    latent, tfidf, semantic = (
-        [(weights @ rows)[None]] for rows in (liked.latent, liked.tfidf, liked.semantic)
-    )
+    latent, semantic = [(weights @ liked.latent)[None]], [(weights @ liked.semantic)[None]]
+    tfidf = [(weights @ liked.tfidf)[None]]
     parts: tuple[list[int], list[int], list[int]] = ([0], [0], [0])
     n_interests = 0
     if model is not None and len(model.intercepts):
-        n_interests = len(model.latent_centres)
-        interests = range(1, n_interests + 1)
-        latent.append(model.latent_centres)
-        tfidf.append(model.tfidf_models.toarray())
-        semantic.append(model.semantic_models)
-        n_whole = [len(rows[-1]) - n_interests for rows in (latent, tfidf, semantic)]
-        for own, n in zip(parts, n_whole, strict=True):
-            own += [*[0] * n, *interests]
+        # With a single interest, its models are those of all likes.
+        n_interests = len(model.latent_centres) if len(model.latent_centres) > 1 else 0
+        interests = list(range(1, n_interests + 1))
+        latent.append(model.latent_centres[:n_interests])
+        semantic.append(model.semantic_models[N_SEMANTIC_OF_ALL - 1 :][: n_interests + 1])
+        # The models know more than the mean, and products with words are the dearest ones.
+        tfidf = [model.tfidf_models[N_TFIDF_OF_ALL - 2 :][: n_interests + 2].toarray()]
+        parts = ([0, *interests], [0, 0, *interests], [0, 0, *interests])
     latent.append(phrases.latent)
     tfidf.append(phrases.tfidf.toarray())
     for own in parts[:2]:
@@ -149,9 +154,11 @@ def _sum_by_part(scores: F32, parts: I64) -> F32:
 
 def _choose(profile: Profile, pool: Pool, rows: I64, fits: F32) -> Shortlist:
     subscriber = profile.subscriber
-    known = find_liked_authors(profile)
-    named = pool.by_authors(known | author_keys(subscriber.followed_authors))
-    named |= pool.with_keywords(subscriber.include_keywords)
+    named = (
+        pool.by_authors(author_keys(subscriber.followed_authors)),
+        pool.with_keywords(subscriber.include_keywords),
+        pool.by_authors(find_liked_authors(profile)),
+    )
     by_part = fits[:, 1:]
     whole = fits[:, 0] + z_scores(pool.upvotes[rows][:, None])[:, 0]
     whole += z_scores(by_part).max(axis=1, initial=0)
@@ -161,9 +168,9 @@ def _choose(profile: Profile, pool: Pool, rows: I64, fits: F32) -> Shortlist:
     chosen[_best(whole, N_BEST)] = True
     for part in by_part.T:
         chosen[_best(part, N_OF_PARTS // by_part.shape[1])] = True
-    chosen[_best(np.where(named[rows], whole, -np.inf), min(N_NAMED, int(named[rows].sum())))] = (
-        True
-    )
+    for marked in named:
+        hits = np.flatnonzero(marked[rows])
+        chosen[hits[_best(whole[hits], N_NAMED)]] = True
     others = np.flatnonzero(~chosen)
     sample = others[np.linspace(0, len(others) - 1, N_SAMPLED).astype(np.int64)]
     weights = chosen.astype(np.float32)
@@ -173,5 +180,13 @@ def _choose(profile: Profile, pool: Pool, rows: I64, fits: F32) -> Shortlist:
 
 
 def _best(scores: F32, n: int) -> I64:
-    """Return the rows of the n best, ties in stored order."""
-    return np.asarray(np.argsort(-scores, kind="stable")[:n], dtype=np.int64)
+    """Return the rows of the n best; of equal ones, the first.
+
+    The last digits are left out: they depend on how many subscribers are multiplied at once.
+    """
+    if n >= len(scores):
+        return np.arange(len(scores))
+    rounded = np.round(scores, 3)
+    least = np.partition(rounded, -n)[-n]
+    above = np.flatnonzero(rounded > least)
+    return np.concatenate([above, np.flatnonzero(rounded == least)[: n - len(above)]])

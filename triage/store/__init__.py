@@ -41,6 +41,7 @@ from triage.store import slates as slates
 from triage.store import sources as sources
 from triage.store import subscribers as subscribers
 from triage.store import suppressions as suppressions
+from triage.store import training_log as training_log
 from triage.store import user_models as user_models
 from triage.store import works as works
 from triage.store import zotero_libraries as zotero_libraries

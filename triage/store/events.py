@@ -169,13 +169,14 @@ def n_votes(conn: Connection) -> dict[int, int]:
 
 
 def all_votes(
-    conn: Connection, until: datetime | None = None, *, elsewhere: bool = False
+    conn: Connection, until: datetime | None = None, *, elsewhere: bool = False, every: int = 1
 ) -> list[tuple[int, int, EventKind]]:
     """Return (subscriber id, paper id, kind) of every person's event, oldest first.
 
     Args:
         until: leave out events at this time or later.
         elsewhere: leave out votes from digests, and on papers that the subscriber wrote.
+        every: only those of every k-th subscriber, see `store.training_log.load`.
     """
     query = (
         select(events.c.subscriber_id, WORK, events.c.kind, _OWN)
@@ -187,6 +188,8 @@ def all_votes(
         query = query.where(events.c.at < until)
     if elsewhere:
         query = query.where(events.c.slate_id.is_(None))
+    if every > 1:
+        query = query.where(events.c.subscriber_id % every == 0)
     rows = conn.execute(query).all()
     own = {(who, work) for who, work, _, name in rows if elsewhere and name is not None}
     return [(who, work, EventKind(kind)) for who, work, kind, _ in rows if (who, work) not in own]

@@ -47,9 +47,15 @@ _COLUMNS = tuple(papers.c[each.name] for each in fields(Paper))
 _BY_ID = select(*_COLUMNS).where(papers.c.id.in_(bindparam("ids", expanding=True)))
 
 
+_LISTS = [n for n, column in enumerate(_COLUMNS) if column.name in ("authors", "categories")]
+
+
 def _paper(row: Any) -> Paper:
-    fields = {column.name: getattr(row, column.name) for column in _COLUMNS}
-    return Paper(**fields | {name: tuple(fields[name]) for name in ("authors", "categories")})
+    """Return the paper of a row that begins with `_COLUMNS`."""
+    values = list(row[: len(_COLUMNS)])
+    for n in _LISTS:
+        values[n] = tuple(values[n])
+    return Paper(*values)
 
 
 def is_same_work(paper_id: int) -> ColumnElement[bool]:

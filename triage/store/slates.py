@@ -9,7 +9,6 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -27,7 +26,6 @@ from sqlalchemy import (
 from triage.domain.chunks import group
 from triage.domain.digest_calendar import Last, latest_date
 from triage.domain.records import (
-    I64,
     Impression,
     MessageState,
     Paper,
@@ -41,42 +39,12 @@ from triage.store import subscribers as subscribers_store
 from triage.store.engine.upsert import insert_new, rows_in
 from triage.store.tables import impressions, messages, papers, slates, subscribers
 
-CHUNK = 10_000
 RECAP = "recap"
 """The policy of papers that are only listed at the end of a digest.
 
 They are in the log so that they are not mailed again. They have no features, so training ignores
 them: a subscriber who skips a title in this list has not judged the paper.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingLog:
-    """Impressions as one array for each column, ordered by date, slate and position.
-
-    Attributes:
-        slate_ids, subscriber_ids, paper_ids: int64 (n,).
-        days: int32 (n,), the slate's date as `date.toordinal()`.
-        positions: int32 (n,), 1-based.
-        scores: float64 (n,), as ranked; propensities: float32 (n,).
-        features: float32 (n, n_features).
-    """
-
-    slate_ids: I64
-    subscriber_ids: I64
-    paper_ids: I64
-    days: NDArray[np.int32]
-    positions: NDArray[np.int32]
-    scores: NDArray[np.float64]
-    propensities: NDArray[np.float32]
-    features: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.slate_ids)
-
-    def select_rows(self, rows: slice | I64 | NDArray[np.bool_]) -> TrainingLog:
-        """Return some rows; a slice copies nothing."""
-        return TrainingLog(*(getattr(self, each.name)[rows] for each in fields(self)))
 
 
 _OF_SLATE = tuple(each.name for each in fields(Slate) if each.name in slates.c)
@@ -365,59 +333,6 @@ def shows_withdrawn(slate_id: ColumnElement[Any] | int | None) -> ColumnElement[
         papers.c.id == impressions.c.paper_id,
         papers.c.withdrawn_at.is_not(None),
     )
-
-
-def training_log(conn: Connection, feature_version: str, n_features: int) -> TrainingLog:
-    """Return every impression with features of that version that was not released.
-
-    Rows whose features are not `n_features` finite numbers are damaged and left out. The rows are
-    read in chunks, because a log may have a million rows.
-    """
-    of_version = select(slates.c.id, slates.c.on).filter_by(feature_version=feature_version)
-    days = {id: on.toordinal() for id, on in conn.execute(of_version)}
-    each = impressions.c
-    query = (
-        select(
-            *each["slate_id", "subscriber_id"],
-            papers_store.WORK,
-            *each["position", "score", "propensity", "features"],
-        )
-        .join(slates, slates.c.id == each.slate_id)
-        .join(papers, papers.c.id == each.paper_id)
-        .where(slates.c.feature_version == feature_version, _IS_KEPT)
-        .order_by(each.id)
-    )
-    n_rows = conn.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
-    columns = np.empty((6, n_rows), dtype=np.float64)
-    features = np.empty((n_rows, n_features), dtype=np.float32)
-    n = 0
-    rows = conn.execute(query.execution_options(yield_per=CHUNK))
-    for part in rows.partitions():
-        complete = [row for row in part if len(row[-1]) == 4 * n_features]
-        if not complete:
-            continue
-        *values, blobs = zip(*complete, strict=True)
-        found = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(-1, n_features)
-        good = np.isfinite(found).all(axis=1)
-        end = n + int(good.sum())
-        columns[:, n:end] = np.array(values, dtype=np.float64)[:, good]
-        features[n:end] = found[good]
-        n = end
-    columns, features = columns[:, :n], features[:n]
-    slate_ids = columns[0].astype(np.int64)
-    log = TrainingLog(
-        slate_ids=slate_ids,
-        subscriber_ids=columns[1].astype(np.int64),
-        paper_ids=columns[2].astype(np.int64),
-        days=np.array([days[id] for id in slate_ids.tolist()], dtype=np.int32),
-        positions=columns[3].astype(np.int32),
-        scores=columns[4],
-        propensities=columns[5].astype(np.float32),
-        features=features,
-    )
-    order = np.lexsort((log.positions, log.slate_ids, log.days))
-    # The nightly run writes in this order, and then the features need no second copy.
-    return log if bool((order == np.arange(n)).all()) else log.select_rows(order)
 
 
 @dataclass(frozen=True, slots=True)

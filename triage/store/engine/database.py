@@ -27,6 +27,9 @@ from triage.store.engine.write_queue import WriteQueue
 P = ParamSpec("P")
 T = TypeVar("T")
 
+UNFINISHED_COPY = "unfinished copy at "
+"""How the schema revision begins while `copy_database` fills a database."""
+
 _PATIENCE_S = 10.0
 _RETRY_MS, _SET_RETRY_TIMEOUT = 50, "PRAGMA busy_timeout = 50"
 _BUSY = "was busy for longer than ten seconds: is another program holding it?"
@@ -245,8 +248,14 @@ def check_revision(revision: str) -> None:
     """Check that this program can use or upgrade a schema.
 
     Raises:
-        SchemaError: it is newer than this program, or from before the first release.
+        SchemaError: it is newer than this program, from before the first release, or an unfinished
+            copy.
     """
+    if revision.startswith(UNFINISHED_COPY):
+        raise SchemaError(
+            "the copy to this database is not complete: run `triage db migrate-to` again, with the"
+            " SQLite database in [database] url"
+        )
     if revision < tables.FIRST_REVISION:
         raise SchemaError(
             f"the database is at schema {revision}, made by a version of triage that was never"
