@@ -150,12 +150,14 @@ def make_slates(conn: Connection, night: Night, block: Sequence[Due]) -> Slates:
         ranking = rank_shortlist(
             profile, night.pool, shortlist, night.pair.scorer, night.on, calibrations[who]
         )
+        interests[who] = interests_of(ranking, night.pair.encoder)
+        named_clusters = replace(ranking.interests, clusters=interests[who])
+        ranking = replace(ranking, interests=named_clusters)
         report = night.report(conn, due.since, ranking.n_eligible)
         if who in named:
             report = " ".join(filter(None, [report, named_report(named[who])]))
         own = _select_revised(votes[who], revised, due)
         slates.append(_make_slate(night, due, ranking, report, own))
-        interests[who] = interests_of(ranking, night.pair.encoder)
     return Slates(tuple(slates), interests, models)
 
 

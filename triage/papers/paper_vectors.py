@@ -67,13 +67,15 @@ class PaperVectors:
                 self._renew(conn)
         return self._ready
 
-    def keep(self, stopped: Event) -> None:
-        """Load all in a thread, and bring it up to date each minute until `stopped` is set.
+    def keep(self, stopped: Event) -> Thread:
+        """Load all in a thread, bring it up to date each minute until `stopped` is set; return it.
 
         Searches then do not do this themselves.
         """
         self._is_kept = True
-        Thread(target=self._keep, args=(stopped,), daemon=True, name="vectors of papers").start()
+        thread = Thread(target=self._keep, args=(stopped,), daemon=True, name="paper vectors")
+        thread.start()
+        return thread
 
     def _keep(self, stopped: Event) -> None:
         while not stopped.is_set():

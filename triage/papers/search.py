@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Final
 
 import numpy as np
@@ -89,12 +89,12 @@ class Search:
         self._counted: dict[Term, int] = {}
         self._newest_counted = 0
 
-    def keep_ready(self, stopped: Event) -> None:
+    def keep_ready(self, stopped: Event) -> Thread:
         """Load encoder and vectors in a thread, and keep them up to date until `stopped` is set.
 
         Until they are loaded, searches use only words.
         """
-        self._vectors.keep(stopped)
+        return self._vectors.keep(stopped)
 
     def find(self, text: str, filters: Filters = EVERYTHING, limit: int = 20) -> list[Hit]:
         """Return up to `limit` papers that match a query best, best first.
@@ -327,9 +327,11 @@ def _fused(lists: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
     """Return ids with scores, best first; an id that is first in all lists has 1."""
     scores: dict[int, float] = {}
     for ranked in lists:
-        for rank, id in enumerate(ranked, start=1):
-            scores[id] = scores.get(id, 0.0) + (_RANKS + 1) / (_RANKS + rank) / len(lists)
-    return sorted(scores.items(), key=lambda scored: (-scored[1], -scored[0]))
+        for rank, id in enumerate(ranked, start=_RANKS + 1):
+            scores[id] = scores.get(id, 0.0) + (_RANKS + 1) / rank / len(lists)
+    # The newer one of two equal ones is first.
+    ids = sorted(sorted(scores, reverse=True), key=scores.__getitem__, reverse=True)
+    return [(id, scores[id]) for id in ids]
 
 
 def _best(
@@ -340,15 +342,17 @@ def _best(
     first: Sequence[int] = (),
     without: Sequence[int] = (),
 ) -> list[Ranked]:
+    """Return the best of some lists, the first of which has only papers that may be found."""
     found = dict.fromkeys(first, 1.0)
+    visible = {*lists[0]} if lists else set()
     for id, score in _fused(lists):
         found.setdefault(id, score)
     wanted = [id for id in found if id not in without]
     ids: list[int] = []
     # Nearly all papers are visible, so the first chunk is usually enough.
     for some in chunks(wanted, limit):
-        visible = store.search.findable(conn, some)
-        ids += [id for id in some if id in visible]
+        hidden = store.search.hidden(conn, {*some} - visible)
+        ids += [id for id in some if id not in hidden]
         if len(ids) >= limit:
             break
     return [(id, found[id]) for id in ids[:limit]]

@@ -46,6 +46,11 @@ class Block:
         rounded = np.rint(vectors / np.where(scales > 0, scales, 1)[:, np.newaxis])
         return cls(ids.astype(np.int64), scales, _signs(vectors), rounded.astype(np.int8))
 
+    def rows_of(self, ids: I64) -> I64:
+        """Return the rows of those of `ids` that are here."""
+        at: I64 = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.asarray(at[self.ids[at] == ids], dtype=np.int64)
+
 
 class Nearest:
     """An index of vectors by id, added in ascending order of ids.
@@ -91,15 +96,19 @@ class Nearest:
         if among is not None:
             rows = rows[wanted[rows]]
         scores = _cosines(blocks, rows, vector)
+        if n < len(rows):
+            # To find the best ones is faster than to sort all.
+            best = scores >= np.partition(scores, -n)[-n]
+            rows, scores = rows[best], scores[best]
         order = np.lexsort((ids[rows], -scores))[:n]
         return [int(id) for id in ids[rows[order[scores[order] > 0]]]]
 
     def vectors(self, ids: I64) -> F32:
-        """Return the vectors of the ids that are here, float32 (m, d), in any order."""
+        """Return the vectors of those of `ids` that are here, float32 (m, d), in any order."""
         found = [
             block.bytes_[at] * block.scales[at, np.newaxis]
-            for block in self._blocks
-            if len(at := np.flatnonzero(np.isin(block.ids, ids)))
+            for block in tuple(self._blocks)
+            if len(at := block.rows_of(ids))
         ]
         return np.vstack(found) if found else np.zeros((0, 0), dtype=np.float32)
 

@@ -140,6 +140,12 @@ def findable(conn: Connection, ids: Collection[int]) -> set[int]:
     return {id for (id,) in rows_in(conn, query, papers.c.id, ids)}
 
 
+def hidden(conn: Connection, ids: Collection[int]) -> set[int]:
+    """Return those of `ids` that are withdrawn or merged into another paper."""
+    query = select(papers.c.id).where(not_(FINDABLE))
+    return {id for (id,) in rows_in(conn, query, papers.c.id, ids)}
+
+
 def sources(conn: Connection) -> list[str]:
     """Return the names of all sources of papers, sorted; this reads all papers."""
     return list(conn.scalars(select(papers.c.source).distinct().order_by(papers.c.source)))
