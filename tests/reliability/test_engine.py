@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import active_children
 from pathlib import Path
@@ -48,7 +48,6 @@ INTERESTS = (
     "robot manipulation; diffusion policies",
     "",
 )
-Restart = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -115,15 +114,24 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def world_on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@contextmanager
+def on_postgres() -> Iterator[None]:
+    """Make databases of PostgreSQL, whatever the others of this run are."""
     before = databases._chosen
     databases.choose("postgresql")
     try:
-        with made_world(tmp_path_factory.mktemp("world") / "it", N_READERS) as made:
-            yield made
+        yield
     finally:
         databases.choose(before)
+
+
+@pytest.fixture(scope="module")
+def world_on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with ExitStack() as stack:
+        with on_postgres():
+            made = made_world(tmp_path_factory.mktemp("world") / "it", N_READERS)
+            world = stack.enter_context(made)
+        yield world
 
 
 @contextmanager
@@ -196,8 +204,16 @@ def test_one_process_makes_digests_of_a_large_pool_for_all(world: World) -> None
     assert sum("user_models" in each for each in world.night) > N_READERS / 3
 
 
+def skip_unless_long(n: int, config: pytest.Config) -> None:
+    if n > 2 and not config.getoption("--full"):
+        pytest.skip("more workers are for the long form")
+
+
 @pytest.mark.parametrize("n", [2, 4])
-def test_processes_store_what_one_process_stores(world: World, tmp_path: Path, n: int) -> None:
+def test_processes_store_what_one_process_stores(
+    world: World, tmp_path: Path, n: int, pytestconfig: pytest.Config
+) -> None:
+    skip_unless_long(n, pytestconfig)
     with copied(world, tmp_path, f"workers = {n}") as app:
         queued = app.new_nightly().queue(DAY)
         assert (queued.made, queued.problems) == (N_READERS, ())
@@ -206,35 +222,29 @@ def test_processes_store_what_one_process_stores(world: World, tmp_path: Path, n
 
 
 @contextmanager
-def cluster(n: int) -> Iterator[LocalCluster]:
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
+def on_cluster(world: World, folder: Path, n: int) -> Iterator[tuple[App, LocalCluster]]:
+    """Yield a copy of an installation that has a cluster of `n` processes on this machine."""
+    from distributed import LocalCluster
+
+    # What Dask's own commands start on several machines.
+    started = LocalCluster(
         n_workers=n, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as started:
-        yield started
+    )
+    engine = f'kind = "dask"\naddress = "{started.scheduler_address}"'
+    with started, on_postgres(), copied(world, folder, engine) as app:
+        yield app, started
 
 
 @pytest.mark.any_database("it has a PostgreSQL of its own")
 @pytest.mark.parametrize("n", [2, 4])
 def test_a_dask_cluster_stores_what_one_process_stores(
-    world_on_postgres: World, tmp_path: Path, n: int
+    world_on_postgres: World, tmp_path: Path, n: int, pytestconfig: pytest.Config
 ) -> None:
-    with cluster(n) as started, on_cluster(world_on_postgres, tmp_path, started) as app:
+    skip_unless_long(n, pytestconfig)
+    with on_cluster(world_on_postgres, tmp_path, n) as (app, _):
         queued = app.new_nightly().queue(DAY)
         assert (queued.made, queued.problems) == (N_READERS, ())
         check(app, world_on_postgres)
-
-
-@contextmanager
-def on_cluster(world: World, folder: Path, started: LocalCluster) -> Iterator[App]:
-    before = databases._chosen
-    databases.choose("postgresql")
-    try:
-        engine = f'kind = "dask"\naddress = "{started.scheduler_address}"'
-        with copied(world, folder, engine) as app:
-            yield app
-    finally:
-        databases.choose(before)
 
 
 # -- deaths ----------------------------------------------------------------------------------------
@@ -273,14 +283,39 @@ def queue_beside(killer: Killer, app: App) -> nightly.Queued:
         killer.stop()
 
 
-@pytest.mark.guarantee("R15")
+@pytest.fixture(scope="module")
+def long_night(
+    tmp_path_factory: pytest.TempPathFactory, world: World, pytestconfig: pytest.Config
+) -> Iterator[World]:
+    """Yield the world of a night that is long enough for all kills."""
+    if not pytestconfig.getoption("--full"):
+        yield world
+        return
+    with made_world(tmp_path_factory.mktemp("long") / "it", 10 * N_READERS) as made:
+        yield made
+
+
+@pytest.mark.guarantee("R8")
 def test_killed_workers_lose_and_double_nothing(
-    world: World, tmp_path: Path, guarantee: Guarantee
+    long_night: World, tmp_path: Path, guarantee: Guarantee
 ) -> None:
-    n_kills = 4
-    with copied(world, tmp_path, "workers = 2") as app:
+    n_kills = 50 if guarantee.full else 4
+    with copied(long_night, tmp_path, "workers = 2") as app:
         killer = Killer(app, n_kills, lambda: [each.pid or 0 for each in active_children()])
         queued = queue_beside(killer, app)
         assert queued.problems == ()
         assert killer.done == n_kills
-        check(app, world)
+        check(app, long_night)
+    guarantee.record(workers_killed=n_kills, digests_lost=0, digests_doubled=0)
+
+
+@pytest.mark.any_database("it has a PostgreSQL of its own")
+def test_killed_workers_of_a_dask_cluster_lose_and_double_nothing(
+    world_on_postgres: World, tmp_path: Path
+) -> None:
+    with on_cluster(world_on_postgres, tmp_path, 2) as (app, started):
+        killer = Killer(app, 2, lambda: [each.pid for each in started.workers.values() if each.pid])
+        queued = queue_beside(killer, app)
+        assert queued.problems == ()
+        assert killer.done == 2
+        check(app, world_on_postgres)
