@@ -122,9 +122,7 @@ class Schedule:
         for on, subscribers in sorted(self._find_due().items()):
             only = {each.id for each in subscribers}
             try:
-                queued = self.queue(
-                    on, only=only, only_latest=True, progress=self._renew_lease
-                )
+                queued = self.queue(on, only=only, only_latest=True, progress=self._renew_lease)
             except NotFound as error:
                 log.info("no digests yet", why=str(error))
                 break
@@ -170,7 +168,7 @@ class Schedule:
             store.jobs.take_lease, name, self.owner, now + duration, now, self.is_gone
         )
 
-    def _renew_lease(self, *_progress: object) -> None:
+    def _renew_lease(self, stage: str, done: int, total: int) -> None:  # noqa: ARG002
         self._take_lease("digests", LEASE)
 
     def _last_done(self, name: str) -> datetime | None:
