@@ -48,7 +48,7 @@ class Block:
 
     def rows_of(self, ids: I64) -> I64:
         """Return the rows of those of `ids` that are here."""
-        at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        at: I64 = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         return at[self.ids[at] == ids]
 
 
