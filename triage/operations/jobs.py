@@ -122,9 +122,7 @@ class Schedule:
         for on, subscribers in sorted(self._find_due().items()):
             only = {each.id for each in subscribers}
             try:
-                queued = self.queue(
-                    on, only=only, only_latest=True, progress=self._renew_lease
-                )
+                queued = self.queue(on, only=only, only_latest=True, progress=self._renew_lease)
             except NotFound as error:
                 log.info("no digests yet", why=str(error))
                 break
