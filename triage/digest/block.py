@@ -75,7 +75,7 @@ class Night:
     ) -> Night:
         pool = load_pool(conn, pair.encoder, on, days)
         user_models = UserModelCache(pair.encoder)
-        return cls(on, days, pair, pool, user_models, Calibrations(conn), rules)
+        return cls(on, days, pair, pool, user_models, Calibrations(conn, tonight=on), rules)
 
     def report(self, conn: Connection, since: date, n_candidates: int) -> str:
         """Return the line about the sources that were read since a digest, see `day_report`."""
