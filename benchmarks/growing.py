@@ -36,7 +36,7 @@ from triage.errors import NotEnoughFeedback
 from triage.ranking.features import FEATURES
 from triage.ranking.lambdamart import LambdaMartScorer
 from triage.ranking.serving.model_store import ModelStore
-from triage.store.slates import TrainingLog
+from triage.store.training_log import TrainingLog
 from triage.training import pretrain
 from triage.training.dataset import Examples, History
 from triage.training.evaluation import benchmark

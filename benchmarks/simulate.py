@@ -42,10 +42,11 @@ from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.encoder.text_encoder import TextEncoder
 from triage.ranking.exploration import slate_rng
 from triage.ranking.features import FEATURES, split_phrases
+from triage.ranking.pool import Pool
 from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import rank
 from triage.ranking.slate import build_slate
-from triage.store.slates import TrainingLog
+from triage.store.training_log import TrainingLog
 from triage.training.evaluation.metrics import ndcg
 from triage.training.labels import IGNORED
 from triage.training.train import TrainingRows, fit, label_training_log
@@ -217,7 +218,7 @@ def live(
     Args:
         zealots: users who look at every paper.
     """
-    pool, on = world.rows(world.day(day)), START + timedelta(days=day)
+    pool, on = Pool.of(world.rows(world.day(day))), START + timedelta(days=day)
     for reader, voter in enumerate(voters):
         rng = np.random.default_rng([7, reader, day])
         ranking = rank(
@@ -285,7 +286,7 @@ def truly(
     """Return the true mean nDCG@10 over users and later days, and each ranking's ten best."""
     values, tops = [], []
     for day in days:
-        pool, on = world.rows(world.day(day)), START + timedelta(days=day)
+        pool, on = Pool.of(world.rows(world.day(day))), START + timedelta(days=day)
         for reader in readers:
             ranking = rank(
                 profile_of(world, diary, reader), pool, scorer, seen=(), on=on, max_age_days=3

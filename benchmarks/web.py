@@ -165,7 +165,7 @@ def _give_digests(app: App, on: date) -> None:
             given = slate(
                 public_id=f"{reader.id:020x}", subscriber=reader, on=on, impressions=shown
             )
-            store.slates.save(conn, given, run_id, now)
+            store.slates.save_each(conn, [given], run_id, now)
             if reader.id > N_DUE:
                 store.subscribers.set_state(conn, reader.id, SubscriberState.PAUSED, now)
         # As on a day on which some of the papers are spoken of elsewhere.

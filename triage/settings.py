@@ -265,6 +265,28 @@ class WebSettings(_Section):
     ] = ()
 
 
+class EngineSettings(_Section):
+    kind: Literal["processes", "dask"] = "processes"
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
+    address: str = ""
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind == "processes" and self.address:
+            raise ValueError('`address` is for kind = "dask": set it to "", or the kind to "dask"')
+        if self.kind == "dask" and not re.fullmatch(r"(tcp|tls)://\S+:\d+", self.address):
+            raise ValueError(
+                'kind = "dask" needs the `address` of its scheduler, such as'
+                ' "tls://scheduler.example.org:8786"'
+            )
+        if self.kind == "dask" and self.workers:
+            raise ValueError(
+                '`workers` is for kind = "processes": Dask\'s own commands start the workers of a'
+                " cluster, so set it to 0"
+            )
+        return self
+
+
 class Settings(_Section):
     """All settings. Relative paths are relative to `folder`."""
 
@@ -275,8 +297,18 @@ class Settings(_Section):
     mail: MailSettings = MailSettings()
     bounces: BouncesSettings = BouncesSettings()
     train: TrainSettings = TrainSettings()
+    engine: EngineSettings = EngineSettings()
     web: WebSettings = WebSettings()
     folder: Annotated[Path, Field(exclude=True)] = Path()
+
+    @model_validator(mode="after")
+    def _workers_can_open_the_database(self) -> Self:
+        if self.engine.kind == "dask" and self.database.url.startswith("sqlite"):
+            raise ValueError(
+                '[engine] kind = "dask" needs PostgreSQL in [database] url: other machines cannot'
+                " open a file of SQLite"
+            )
+        return self
 
     @property
     def database_file(self) -> Path | None:
@@ -330,6 +362,11 @@ class Settings(_Section):
         """The folder of encoders and scorers."""
         return self.folder / "models"
 
+    @property
+    def search_path(self) -> Path:
+        """The folder of the vectors that a search maps; it can be deleted at any time."""
+        return self.folder / "search"
+
 
 def load_settings(path: Path) -> Settings:
     """Read the config file.
@@ -372,7 +409,7 @@ def _problem(details: Any) -> str:
         is_table = isinstance(details["input"], dict)
         message = f"write it as [[{'.'.join(place)}]]" if is_table else "Input should be a list"
     got = "" if isinstance(details["input"], dict) else f" (got {details['input']!r})"
-    return f"{key}: {message}{got}"
+    return f"{key}: {message}{got}" if place else message
 
 
 def _valid_keys(place: list[str]) -> list[str]:

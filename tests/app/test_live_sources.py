@@ -56,8 +56,8 @@ def compose(tmp_path: Path) -> Iterator[Callable[[str], App]]:
 
 def gates(sources: list[Source]) -> dict[str, PoliteClient]:
     """Return the HTTP client of each source."""
-    holders: dict[str, Any] = {source.name: source for source in sources}
-    return {name: holder.client for name, holder in holders.items()}
+    leased: dict[str, Any] = {source.name: source for source in sources}
+    return {name: each.source.client for name, each in leased.items()}
 
 
 def test_what_is_switched_on_is_made(compose: Callable[[str], App]) -> None:
@@ -111,7 +111,7 @@ def test_all_requests_to_arxiv_keep_one_distance(compose: Callable[[str], App]) 
         by_id.find([NamedPaper("arxiv", "2603.00001")], patience)
         by_title.find([NamedPaper("title", "x" * 20, "A title", ("A. B",))], patience)
         [source] = app.live_sources.sources()
-        cast("Any", source).client.get(servers.api_url)
+        cast("Any", source).source.client.get(servers.api_url)
     assert servers.gaps_s("api") == [3.0, 3.0]
 
 
@@ -131,7 +131,7 @@ def test_named_papers_leave_half_of_the_days_requests_to_the_sources(
             by_id.find(name, app.clock.now() + timedelta(seconds=10))
         [source] = app.live_sources.sources()
         for _ in range(3):
-            cast("Any", source).client.get(servers.api_url)
+            cast("Any", source).source.client.get(servers.api_url)
     assert len(servers.log) == 6
 
 

@@ -125,7 +125,7 @@ def test_a_digest_that_the_database_does_not_know_is_not_made_again(
     assert reconcile(database, journal, clock) == ReconcileReport(tombstones=2)
     with database.read() as conn:
         assert {id: last.on for id, last in store.slates.newest(conn).items()} == {1: DAY, 2: DAY}
-        assert store.slates.sent_days(conn, DAY - ONE_DAY) == {1: [DAY], 2: [DAY]}
+        assert store.slates.sent_days(conn, DAY - ONE_DAY, [1, 2]) == {1: [DAY], 2: [DAY]}
     assert audit(database, journal).is_balanced
     assert reconcile(database, journal, clock) == ReconcileReport()
 

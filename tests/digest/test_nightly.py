@@ -15,6 +15,7 @@ from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from tests.support import databases
 from tests.support.crash_places import BEFORE_THE_DOT, POINTS
@@ -24,6 +25,7 @@ from triage import store
 from triage.app.application import App, open_app
 from triage.app.installation import create_installation
 from triage.cli.demo.story import PAPERS
+from triage.digest.nightly import Block, QueuedBlock
 from triage.domain.protocols import silent
 from triage.domain.records import EventKind, Frequency, MessageState, Policy, SubscriberState
 from triage.domain.source_records import Batch, FetchedPaper, NamedPaper
@@ -32,6 +34,7 @@ from triage.papers.ingest import ingest
 from triage.ranking.features import FEATURES
 from triage.ranking.serving import user_model_cache
 from triage.sources.files.detect import open_source
+from triage.store.events import Event
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.subscriptions import add, pause
 
@@ -172,10 +175,10 @@ def test_a_subscriber_whose_digest_cannot_be_made_does_not_cost_the_others_their
 ) -> None:
     compose = app.build_message
 
-    def fails_for_ben(slate, now):  # type: ignore[no-untyped-def]
+    def fails_for_ben(slate, now, **more):  # type: ignore[no-untyped-def]
         if slate.subscriber.email.startswith("ben"):
             raise RuntimeError("a paper that cannot be rendered")
-        return compose(slate, now)
+        return compose(slate, now, **more)
 
     app.build_message = fails_for_ben  # type: ignore[method-assign]
     report = app.new_nightly().run(DAY, (), app.new_outbox())
@@ -223,7 +226,7 @@ def name_papers(app: App, email: str) -> None:
         store.named_papers.mark_asked(conn, [each.key for each in names], now)
         [found, _] = store.named_papers.waiting(conn, 0, 10)
         [paper] = store.papers.newest_before(conn, DAY, 1)
-        store.named_papers.mark_found(conn, [(found.id, paper.id)])
+        store.named_papers.mark_found(conn, found.id, paper.id)
 
 
 TOLD = "1 was found and is liked; 1 was not found: “A lost <paper>”."
@@ -249,7 +252,7 @@ def test_a_day_without_papers_leaves_it_to_the_next_digest(app: App) -> None:
     name_papers(app, "ada@example.org")
     nightly = app.new_nightly()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("triage.digest.nightly.fill_slate", lambda *_: ())
+        patch.setattr("triage.digest.block.fill_slate", lambda *_: ())
         assert nightly.run(DAY, (), app.new_outbox()).skipped == 3
     app.new_nightly().run(DAY + timedelta(days=1), (), app.new_outbox())
     [text] = texts_for(app, "ada@example.org")
@@ -333,7 +336,7 @@ def senders() -> Senders:
     return senders
 
 
-@pytest.mark.parametrize("point", [f"{name}:1" for name in ONCE] + ["queued:2", "handed_over:3"])
+@pytest.mark.parametrize("point", [f"{name}:1" for name in ONCE] + ["composed:2", "handed_over:3"])
 def test_killed_between_two_stages_and_run_again_everyone_has_exactly_one_digest(
     imported: Path, encoded: Path, tmp_path: Path, senders: Senders, point: str
 ) -> None:
@@ -418,3 +421,43 @@ def test_no_digest_fails_for_want_of_a_taste(app: App, monkeypatch: pytest.Monke
     monkeypatch.setattr(user_model_cache, "fit_user_model", None)
     report = app.new_nightly().queue(DAY)
     assert (report.made, report.problems) == (3, ())
+
+
+def test_the_number_of_statements_of_a_block_does_not_depend_on_its_size(app: App) -> None:
+    for n in range(45):
+        text = list(READERS.values())[n % 3]
+        wishes = SubscriberPreferences(interests=text, revisions=True, recap=True)
+        add(app.database, f"more{n}@example.org", app.clock, wishes)
+    app.new_nightly().run(DAY, (), app.new_outbox())
+    like_the_first_papers(app)
+    nightly = app.new_nightly()
+    pair = nightly._encode(NEXT_DAY, silent)
+    with app.database.write() as conn:
+        run_id = store.jobs.begin_run(conn, NEXT_DAY, app.clock.now())
+        ids = [each.id for each in store.subscribers.everyone(conn)]
+    models = pair.encoder.version, pair.scorer.version
+    statements: list[str] = []
+    event.listen(
+        app.database.engine, "before_cursor_execute", lambda *told: statements.append(told[2])
+    )
+    counts = []
+    for some in (ids[:3], ids[3:4], ids[4:14], ids[14:]):
+        statements.clear()
+        queued = nightly.queue_block(Block(run_id, NEXT_DAY, models, 14, tuple(some)))
+        assert queued == QueuedBlock(made=len(some))
+        counts.append(len(statements))
+    # The first block has loaded what the others share. A block without new interests or models has
+    # no statement that stores some.
+    assert max(counts[1:]) <= min(counts[1:]) + 2 < 35
+
+
+def like_the_first_papers(app: App) -> None:
+    """Let each subscriber vote on two papers of the digest of DAY."""
+    kinds = (EventKind.VOTE_UP, EventKind.VOTE_DOWN)
+    with app.database.write() as conn:
+        for each in store.subscribers.everyone(conn):
+            slate = store.slates.by_day(conn, each.id, DAY)
+            assert slate is not None
+            for shown, kind in zip(slate.impressions, kinds, strict=False):
+                at = app.clock.now()
+                store.events.append(conn, Event(each.id, shown.paper.id, kind, at, at))

@@ -130,7 +130,7 @@ def test_the_shown_composition_makes_the_source(
         [source] = app.live_sources.sources()
         assert app.live_sources.days_behind() == {"chemlist": 0}
         assert app.live_sources.addresses() == {"chemlist": chemlist.url}
-        assert (source.name, source._on) == ("chemlist", date(2026, 3, 2))
+        assert (source.name, source.source._on) == ("chemlist", date(2026, 3, 2))
         app.close()
     finally:
         del sys.modules[module.__name__]

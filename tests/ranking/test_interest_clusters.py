@@ -21,6 +21,7 @@ from triage.ranking.interest_clusters import (
     Interests,
     cluster,
     cluster_interests,
+    mean_row,
     name_interests,
     similarity_threshold,
 )
@@ -120,7 +121,8 @@ def found(profile: Profile, *, days: int = 0) -> Interests:
 
 def stored(profile: Profile) -> tuple[Interest, ...]:
     """Return the interests as they are stored: named, and with numbers."""
-    told = name_interests(found(profile), profile, topics.everything(), topics.encoder())
+    usual = mean_row(topics.everything().encodings.tfidf)
+    told = name_interests(found(profile), profile, usual, topics.encoder())
     return tuple(
         each if each.number else replace(each, number=n) for n, each in enumerate(told, start=1)
     )

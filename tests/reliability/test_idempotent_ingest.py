@@ -36,7 +36,7 @@ from triage import store
 from triage.domain.records import Subscriber
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.papers.ingest import ingest
-from triage.ranking.candidates import select_eligible
+from triage.ranking.candidates import find_filter
 from triage.sources.arxiv.source import Arxiv
 from triage.sources.http.client import PoliteClient
 from triage.sources.text.withdrawal import says_withdrawn
@@ -219,7 +219,8 @@ def show_some(database: Database, reader: Subscriber, n: int, first: date, last:
     with database.read() as conn:
         papers = store.papers.listed_between(conn, first, last)
         seen = store.slates.shown_papers(conn, reader.id)
-    some = [papers[row] for row in select_eligible(papers, reader, seen, last, 9999)[-SHOWN:]]
+    new = [each for each in papers if find_filter(each, reader, seen, last, 9999) is None]
+    some = new[-SHOWN:]
     shown = tuple(impression(i, paper=paper) for i, paper in enumerate(some, 1))
     made = slate(
         0,

@@ -22,6 +22,7 @@ ON_ITS_WAY = {State.IN_DOUBT, State.SENT}
 def leave(database: Database, reader: int, how: str) -> State:
     """Let a reader leave; return how their message stood at that very moment."""
     with database.write() as conn:
+        store.subscribers.lock(conn, [reader])
         [message] = store.messages.in_states(conn, list(State), [message_id(reader)])
         now = SystemClock().now()
         if how == "erased":

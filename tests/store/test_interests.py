@@ -90,7 +90,7 @@ def test_a_vote_knows_what_its_paper_was_shown_for(database: Database, reader: S
     with database.write() as conn:
         run_id = store.jobs.begin_run(conn, DAY, NOON)
         cut = slate(0, subscriber=reader, impressions=(shown,))
-        slate_id = store.slates.save(conn, cut, run_id, NOON)
+        (slate_id,) = store.slates.save_each(conn, [cut], run_id, NOON).values()
         for each, where in zip(papers, (slate_id, None), strict=True):
             store.events.append(
                 conn,

@@ -53,8 +53,6 @@ def test_there_is_one_message_for_each_subscriber_and_date(database: Database) -
     with database.write() as conn:
         run_id = store.jobs.begin_run(conn, DAY, NOON)
         assert not store.messages.queue_once(conn, empty_slate(reader, 2), None, run_id, NOON)
-    with pytest.raises(IntegrityError), database.write() as conn:
-        store.slates.save(conn, empty_slate(reader, 2), run_id, NOON)
     queue(database, empty_slate(reader, 3, on=DAY + ONE_DAY))
     queue(database, empty_slate(add_reader(database, 2), 4))
     assert len(rows(database, "messages")) == 3

@@ -35,7 +35,8 @@ def shown_to(reader: Subscriber, papers: list[Paper], n: int = 1, **fields: obje
 def save(database: Database, chosen: Slate) -> int:
     with database.write() as conn:
         run_id = store.jobs.begin_run(conn, chosen.on, NOON)
-        return store.slates.save(conn, chosen, run_id, NOON)
+        (slate_id,) = store.slates.save_each(conn, [chosen], run_id, NOON).values()
+        return slate_id
 
 
 def sent_digest(database: Database, reader: Subscriber, n: int, on: date) -> None:
@@ -63,14 +64,17 @@ def test_a_slate_comes_back_as_it_was_shown(database: Database) -> None:
         assert replace(got, features=given.features) == given
 
 
-def test_a_second_slate_for_the_same_date_is_refused(database: Database) -> None:
-    reader = add_reader(database)
+def test_a_second_slate_for_the_same_date_is_left_out(database: Database) -> None:
+    reader, other = add_reader(database, 1), add_reader(database, 2)
     papers = add_papers(database, [paper(1), paper(2)])
     save(database, shown_to(reader, papers[:1]))
-    with pytest.raises(IntegrityError):
-        save(database, shown_to(reader, papers[1:], n=2))
+    twice = [shown_to(reader, papers[1:], n=2), shown_to(other, papers, n=3)]
+    with database.write() as conn:
+        run_id = store.jobs.begin_run(conn, DAY, NOON)
+        assert list(store.slates.save_each(conn, twice, run_id, NOON)) == [other.id]
     with database.read() as conn:
         assert store.slates.shown_papers(conn, reader.id) == {papers[0].id}
+        assert store.slates.shown_papers(conn, other.id) == {papers[0].id, papers[1].id}
 
 
 def test_a_paper_is_shown_to_a_subscriber_once_ever(database: Database) -> None:
@@ -91,7 +95,7 @@ def test_a_released_paper_may_be_shown_again(database: Database) -> None:
     with database.write() as conn:
         store.slates.release(conn, slate_id, NOON)
         assert store.slates.shown_papers(conn, reader.id) == set()
-        assert len(store.slates.training_log(conn, "f1", 4)) == 0
+        assert len(store.training_log.load(conn, "f1", 4)) == 0
     save(database, shown_to(reader, papers, n=2, on=DAY + ONE_DAY))
     with pytest.raises(IntegrityError):
         save(database, shown_to(reader, papers, n=3, on=DAY + 2 * ONE_DAY))
@@ -115,11 +119,32 @@ def test_digests_that_were_handed_over_are_known_by_their_days(database: Databas
     sent_digest(database, readers[1], 20, DAY - 30 * ONE_DAY)
     save(database, empty_slate(readers[2], 30, on=DAY))
     with database.read() as conn:
-        found = store.slates.sent_days(conn, DAY - 4 * ONE_DAY)
+        found = store.slates.sent_days(conn, DAY - 4 * ONE_DAY, [each.id for each in readers])
     assert found == {
         readers[0].id: [DAY - 4 * ONE_DAY, DAY, DAY + 2 * ONE_DAY],
         readers[1].id: [DAY - 30 * ONE_DAY],
     }
+
+
+def test_a_sample_of_the_training_log_has_whole_subscribers_who_have_voted(
+    database: Database,
+) -> None:
+    readers = [add_reader(database, n) for n in range(1, 7)]
+    papers = add_papers(database, [paper(n) for n in range(1, 3)])
+    for reader in readers:
+        save(database, shown_to(reader, papers, reader.id))
+    with database.write() as conn:
+        for reader in readers[:4]:
+            store.events.append(
+                conn, store.events.Event(reader.id, papers[0].id, UP, at=NOON, recorded_at=NOON)
+            )
+    with database.read() as conn:
+        steps = [store.training_log.training_step(conn, "f1", most) for most in (100, 8, 7, 3)]
+        log = store.training_log.load(conn, "f1", 4, every=2)
+        votes = store.events.all_votes(conn, every=2)
+    assert steps == [1, 1, 2, 3]
+    assert log.subscriber_ids.tolist() == [2, 2, 4, 4]
+    assert [who for who, _, _ in votes] == [2, 4]
 
 
 def test_the_training_log_holds_what_was_delivered_with_the_same_features(
@@ -131,8 +156,8 @@ def test_the_training_log_holds_what_was_delivered_with_the_same_features(
     save(database, shown_to(reader, papers[1:3], 2, on=DAY))
     save(database, shown_to(reader, papers[3:], 3, on=DAY - ONE_DAY, feature_version="f0"))
     with database.read() as conn:
-        log = store.slates.training_log(conn, "f1", 4)
-        foreign = store.slates.training_log(conn, "f1", 5)
+        log = store.training_log.load(conn, "f1", 4)
+        foreign = store.training_log.load(conn, "f1", 5)
     ids = [papers[1].id, papers[2].id, papers[0].id]
     assert log.paper_ids.tolist() == ids
     assert [date.fromordinal(day) for day in log.days] == [DAY, DAY, DAY + ONE_DAY]

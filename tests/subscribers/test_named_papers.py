@@ -87,7 +87,10 @@ class World:
 
     def outcome(self, *, untold: bool = False) -> Outcome:
         with self.db.read() as conn:
-            return store.named_papers.outcome(conn, self.ada.id, untold=untold)
+            if untold:
+                found = store.named_papers.untold_outcomes(conn, [self.ada.id])
+                return found.get(self.ada.id, Outcome(0, 0, ()))
+            return store.named_papers.outcome(conn, self.ada.id)
 
 
 @pytest.fixture
@@ -409,7 +412,7 @@ def test_an_outcome_is_told_once_and_again_if_the_paper_is_found_later(world: Wo
     missing = (NamedPaper("arxiv", "2603.00002"), NamedPaper("arxiv", "2603.00003"))
     assert world.outcome(untold=True) == Outcome(1, 0, missing)
     with world.db.write() as conn:
-        store.named_papers.mark_told(conn, world.ada.id, NOON)
+        store.named_papers.mark_told(conn, [world.ada.id], NOON)
     assert world.outcome(untold=True) == Outcome(0, 0, ())
     assert world.outcome() == Outcome(1, 0, missing)
     world.has(2)
@@ -420,7 +423,7 @@ def test_an_outcome_is_told_once_and_again_if_the_paper_is_found_later(world: Wo
 def test_what_still_waits_is_not_told_and_stays_to_be_told(world: World) -> None:
     world.name("2603.00001")
     with world.db.write() as conn:
-        store.named_papers.mark_told(conn, world.ada.id, NOON)
+        store.named_papers.mark_told(conn, [world.ada.id], NOON)
     world.has(1)
     world.later()
     assert world.outcome(untold=True) == Outcome(1, 0, ())
@@ -429,7 +432,7 @@ def test_what_still_waits_is_not_told_and_stays_to_be_told(world: World) -> None
 def test_what_is_not_found_after_a_digest_is_told_by_the_next(world: World) -> None:
     world.name("2603.00001")
     with world.db.write() as conn:
-        store.named_papers.mark_told(conn, world.ada.id, NOON)
+        store.named_papers.mark_told(conn, [world.ada.id], NOON)
     world.later()
     assert world.outcome(untold=True) == Outcome(0, 0, (NamedPaper("arxiv", "2603.00001"),))
 

@@ -142,8 +142,9 @@ def plan(*, url: str, days: list[str], seed: int) -> None:
     random.Random(seed).shuffle(wanted)  # noqa: S311 - any order does
     for first in range(0, len(wanted), 20):
         with database.write() as conn:
-            now = clock.now()
-            for reader, on in wanted[first : first + 20]:
+            now, some = clock.now(), wanted[first : first + 20]
+            store.subscribers.lock(conn, {reader.id for reader, _ in some})
+            for reader, on in some:
                 run_id = store.jobs.begin_run(conn, on, now)
                 store.messages.queue_once(conn, *_digest(reader, on), run_id, now)
 
@@ -181,7 +182,7 @@ def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None
 def _digest(reader: Subscriber, on: date) -> tuple[Slate, OutgoingMessage]:
     """Return a digest without papers, as the nightly run names it."""
     from tests.support.factories import slate
-    from triage.digest.nightly import _public_id
+    from triage.digest.block import _public_id
 
     public_id = _public_id(reader, on)
     mime = (

@@ -15,7 +15,7 @@ from tests.support.installation import add_reader, fetched, installed, stored_pa
 from triage import store
 from triage.domain.records import EventKind
 from triage.store import Database
-from triage.store.slates import TrainingLog
+from triage.store.training_log import TrainingLog
 from triage.training.baseline_check import (
     MOST_SLATES_EACH,
     MOST_SUBSCRIBERS,
@@ -44,7 +44,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
             run_id = store.jobs.begin_run(conn, DAY + timedelta(1), NOON)
             shown = tuple(impression(i, paper=stock[9 + i]) for i in range(1, 11))
             chosen = slate(0, subscriber=reader, on=DAY + timedelta(1), impressions=shown)
-            store.slates.save(conn, chosen, run_id, NOON)
+            store.slates.save_each(conn, [chosen], run_id, NOON)
         yield opened
 
 
@@ -63,7 +63,7 @@ def like(conn: Connection, subscriber_id: int, paper_id: int, at: datetime) -> N
 
 def scores(database: Database) -> dict[str, np.ndarray]:
     with database.read() as conn:
-        log = store.slates.training_log(conn, "f1", 4)
+        log = store.training_log.load(conn, "f1", 4)
         assert sample_rows(log, np.random.default_rng(0)).tolist() == list(range(10))
         return baseline_scores(conn, log)
 

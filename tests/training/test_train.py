@@ -29,6 +29,7 @@ from triage.ranking.serving.model_versions import delete_old_models, promote_ver
 from triage.store import Database, open_database
 from triage.store.model_versions import MODELS_KEPT
 from triage.store.tables import events, impressions, papers
+from triage.training import train as train_module
 from triage.training.promotion_test import FEWEST_SLATES, Winner
 from triage.training.train import TrainReport, fit, load_training_rows, train, train_in_words
 
@@ -197,7 +198,7 @@ def show_and_hear(
                     impressions=shown,
                     feature_version=FEATURE_VERSION,
                 )
-                slate_id = store.slates.save(conn, chosen, run_id, NOON)
+                (slate_id,) = store.slates.save_each(conn, [chosen], run_id, NOON).values()
                 for each, kind in zip(shown, opinion(features, rng), strict=True):
                     if kind is not None:
                         store.events.append(
@@ -472,6 +473,21 @@ def test_a_hundred_thousand_likes_of_a_reader_are_no_trouble(
         }
         conn.execute(insert(events), [like] * n_likes)
     assert train(database, model_store, StoppedClock()).promoted
+
+
+def test_of_too_large_a_log_whole_subscribers_are_left_out_and_the_card_says_so(
+    taught: Taught, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = load_training_rows(taught.database)
+    half, _ = load_training_rows(taught.database, every=2)
+    own = whole.log.subscriber_ids % 2 == 0
+    assert half.log.features.tolist() == whole.log.features[own].tolist()
+    assert half.marks.tolist() == whole.marks[own].tolist()
+    assert card_of(taught.database, taught.report.version)["log_of"] == "every subscriber"
+    monkeypatch.setattr(train_module, "MOST_ROWS", len(whole) - 1)
+    report = train(taught.database, taught.model_store, StoppedClock())
+    assert report.card["log_of"] == "one subscriber in 2"
+    assert (report.n_impressions, report.n_votes) == (len(half), half.n_votes)
 
 
 def test_a_model_card_tells_what_a_ranker_is_made_of(taught: Taught) -> None:

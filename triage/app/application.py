@@ -12,7 +12,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triage import store
+from triage import __version__, store
 from triage.app.lease_owner import is_gone, name_this_process
 from triage.app.live_sources import LiveSources
 from triage.clock import SystemClock, read_uptime
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from triage.delivery.bounces.intake import Intake
     from triage.delivery.outbox import Outbox
-    from triage.digest.nightly import Composed, Nightly
+    from triage.digest.nightly import Composed, Nightly, PaperKeys, QueueBlocks
     from triage.domain.paper_outcome import PaperOutcome
     from triage.domain.protocols import Clock, Mailer
     from triage.domain.records import Slate, Subscriber
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from triage.operations.doctor.before_sending import SendingGate
     from triage.operations.jobs import Schedule
     from triage.papers.enrich import EnrichReport
+    from triage.papers.search import Search
     from triage.ranking.serving.model_store import ModelStore
     from triage.ranking.serving.ranker import DigestRules
     from triage.store import Database
@@ -86,6 +87,16 @@ class App:
     def _derive_key(self, purpose: str) -> bytes:
         """Return a key for one purpose; it does not reveal the secret or other keys."""
         return hashlib.sha256(f"{purpose}\0{self._secret}".encode()).digest()
+
+    @property
+    def installation_id(self) -> str:
+        """A name of this installation, which does not reveal the secret."""
+        return self._derive_key("triage installation").hex()
+
+    @property
+    def identity(self) -> str:
+        """What two machines with the same version and signing secret have in common; no secret."""
+        return f"{__version__} {self.installation_id}"
 
     @cached_property
     def keyring(self) -> Keyring:
@@ -158,6 +169,19 @@ class App:
             model_store=self.model_store,
             compose=self.build_message,
             rules=self._digest_rules,
+            workers=self._choose_workers(),
+        )
+
+    def _choose_workers(self) -> QueueBlocks | None:
+        """Return what makes blocks of digests elsewhere; None if this process makes them all."""
+        from triage.app.engine import BlockJob, choose_workers, run_jobs
+
+        start = choose_workers(self.settings.engine)
+        if start is None:
+            return None
+        settings, clock = self.settings, self.clock
+        return lambda blocks: run_jobs(
+            start, [BlockJob(settings, clock, self.identity, block) for block in blocks]
         )
 
     @property
@@ -260,18 +284,26 @@ class App:
             account = bounces.imap_host, bounces.imap_port, bounces.username, password
             yield from read_imap(*account, folder=bounces.imap_folder)
 
-    def build_message(self, slate: Slate, now: datetime, resent_on: date | None = None) -> Composed:
+    def build_message(
+        self,
+        slate: Slate,
+        now: datetime,
+        resent_on: date | None = None,
+        keys: PaperKeys | None = None,
+    ) -> Composed:
         """Build the message of a slate: links, then text and HTML, then signed bytes.
 
         Args:
             resent_on: the day on which a sent digest goes once more, so that the Message-ID is new.
+            keys: the outside ids of the papers; by default they are read from the database.
         """
         from triage.digest.nightly import Composed
 
         site = self.settings.site
         mail = self.settings.mail
-        with self.database.read() as conn:
-            keys = store.papers.keys_of(conn, [shown.paper.id for shown in slate.impressions])
+        if keys is None:
+            shown = [each.paper.id for each in slate.impressions]
+            keys = self.database.fetch(store.papers.keys_of, shown)
         links = digest_links(
             slate,
             self.keyring,
@@ -400,10 +432,14 @@ class App:
             outcomes = OutcomeFinder(conn, self.settings.digest.max_age_days, pair)
             return outcomes.find(subscriber, row, self.clock.now())
 
+    def new_search(self) -> Search:
+        from triage.papers.search import Search
+
+        return Search(self.database, self.model_store.load_encoder, self.settings.search_path)
+
     def new_web_app(self) -> Starlette:
         from triage.digest.day_ranking import DayRankings
         from triage.digest.preview import Previews
-        from triage.papers.search import Search
         from triage.ranking.serving.interest_settings import refresh_interests_quickly
         from triage.subscribers.named_papers import find_schemes
         from triage.web import create_app
@@ -422,7 +458,7 @@ class App:
                 DayRankings(self.database, self.model_store).of,
                 partial(refresh_interests_quickly, self.database, self.model_store, self.clock),
             ),
-            Search(self.database, self.model_store.load_encoder),
+            self.new_search(),
             find_schemes(self.live_sources.lookups()),
         )
 

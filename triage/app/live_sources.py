@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -97,6 +98,7 @@ class LiveSources:
             deadline: when a fetch must end; without it, a fetch waits for its rate limit.
             since: the first day to read again, for sources that can read past days.
         """
+        from triage.papers.leased_source import LeasedSource
         from triage.sources.feed.source import FeedSource
 
         today = self.clock.now().date()
@@ -106,7 +108,14 @@ class LiveSources:
         for feed in self.settings.sources.feed:
             gate = self._feed_gate(feed, deadline)
             sources.append(FeedSource(gate, feed.name, feed.url, on or today))
-        return sources
+        return [
+            LeasedSource(each.name, each, self.database(), self.clock, self._reads_as, self.is_gone)
+            for each in sources
+        ]
+
+    @cached_property
+    def _reads_as(self) -> str:
+        return self.owner()
 
     def addresses(self) -> Mapping[str, str]:
         """Return an address of each service by the name of its settings; feeds are not included."""

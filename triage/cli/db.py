@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
 
 from triage.app.application import App
-from triage.cli.app_context import FILE, PARTLY_DONE, load_app, warn
-from triage.errors import DatabaseError, SchemaError
+from triage.cli.app_context import FILE, PARTLY_DONE, load_app, progress_bar, warn
+from triage.errors import ConfigError, DatabaseError, SchemaError
+
+_PASSWORD = re.compile(r"(//[^:/@]*:).*(?=@)|(\bpassword=)[^&]*")
 
 
 @click.group("db")
@@ -97,6 +101,50 @@ def restore(file: Path) -> None:
     if old is not None:
         click.echo(f"the old database is {old}")
     _check_after_restore(app)
+
+
+@command.command("migrate-to")
+@click.argument("url")
+def migrate_to(url: str) -> None:
+    """Copy the SQLite database to a new PostgreSQL database. Stop triage first.
+
+    Every row of the copy is compared with the original, which is not changed. If this is
+    interrupted, run it again: it continues.
+    """
+    from triage.store import open_database
+    from triage.store.copy_database import begin_copy, copy_rows, open_alone
+
+    app = load_app()
+    file, target = app.settings.database_file, open_database(url)
+    if file is None:
+        raise ConfigError("[database] url: this copies a SQLite database, and that is another one")
+    if target.is_file:
+        raise ConfigError("the copy goes to PostgreSQL: give an address such as postgresql://…")
+    if not file.exists():
+        raise DatabaseError(f"{file} does not exist: there is nothing to copy")
+    source = open_alone(app.settings.database_url)
+    with closing(target), closing(source):
+        source.check_schema()
+        kind = begin_copy(source, target, app.installation_id)
+        if kind == "restarted":
+            warn("the SQLite database was changed since the copy began: it is copied anew")
+        elif kind == "continued":
+            click.echo("the copy continues where it was interrupted", err=True)
+        with progress_bar() as progress:
+            n_rows = copy_rows(source, target, progress)
+    old, shown = app.settings, _PASSWORD.sub(r"\1\2***", url)
+    click.echo(f"{n_rows} rows are copied and compared")
+    click.echo(f"Now change two lines of {click.get_current_context().find_root().obj}:\n")
+    click.echo(f'[database]\nurl = "{shown}"\n')
+    if "***" in shown:
+        click.echo("Write the password instead of ***, or keep it in ~/.pgpass.")
+    new = old.model_copy(update={"database": old.database.model_copy(update={"url": url})})
+    if old.sent_log_path != new.sent_log_path:
+        click.echo(f"Move {old.sent_log_path} to {new.sent_log_path}.")
+    click.echo(
+        "Then start triage again, and back up the server from now on (`pg_dump`). To go back, write"
+        f' url = "{old.database.url}" again: what happens from now on is only in PostgreSQL.'
+    )
 
 
 def _check_after_restore(app: App) -> None:

@@ -40,11 +40,10 @@ def command(query: tuple[str, ...], limit: int, as_json: bool, **filters: Any) -
     A paper must have "words in quotes" as they are, and must not have a -word. An arXiv id or a DOI
     finds that paper. Write -- before a QUERY with a -word: triage search --limit 5 -- cats -dogs
     """
-    from triage.papers.search import Search
     from triage.store.search import Filters
 
     app = load_app()
-    search = Search(app.database, app.model_store.load_encoder)
+    search = app.new_search()
     show_hits(search.find(" ".join(query), Filters(**filters), limit), as_json=as_json)
 
 

@@ -15,12 +15,9 @@ from triage.cli.search import filter_options, show_hits
 @filter_options
 def command(ids: tuple[str, ...], limit: int, as_json: bool, **filters: Any) -> None:
     """Find papers like all the given ones (arXiv ids, DOIs, links) together, best first."""
-    from triage.papers.search import Search
     from triage.store.search import Filters
 
     app = load_app()
     papers = find_papers(app, dict.fromkeys(ids))
-    hits = Search(app.database, app.model_store.load_encoder).similar(
-        papers, Filters(**filters), limit
-    )
+    hits = app.new_search().similar(papers, Filters(**filters), limit)
     show_hits(hits, as_json=as_json)

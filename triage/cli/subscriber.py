@@ -237,7 +237,7 @@ def list_(as_json: bool) -> None:
         everyone = store.subscribers.everyone(conn)
         unreadable = store.subscribers.unreadable(conn)
         # Before `date.max`, only the newest date of each is returned.
-        last_digests = store.slates.sent_days(conn, date.max)
+        last_digests = store.slates.sent_days(conn, date.max, [each.id for each in everyone])
         n_votes = store.events.n_votes(conn)
     rows = [
         {name: getattr(each, name) for name in ("email", "state", "zone", "hour", "frequency")}

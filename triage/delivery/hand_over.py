@@ -171,11 +171,17 @@ class MessageSender:
         """Claim a message if the rate limits allow it, it is wanted, and it has not expired."""
         crash_point("claiming")
         now = self._clock.now()
+        is_late = now - message.created_at >= SEND_WINDOW and not message.resends
+        if is_late:
+            # A subscriber is locked before their messages, and this one may count against them.
+            store.subscribers.lock(conn, [message.subscriber_id])
+        if not store.messages.lock(conn, message):
+            return None
         rates = self._rates(conn, message, now)
-        buckets = store.send_rates.load(conn, rates) if rates else {}
+        buckets = store.send_rates.lock(conn, rates) if rates else {}
         tokens = {
             name: rate_limits.tokens_now(
-                buckets.get(name),
+                buckets[name],
                 rate,
                 now,
                 rate_limits.RAMP_UP_BURST_S if name == rate_limits.RAMP_UP else rate_limits.BURST_S,
@@ -186,7 +192,7 @@ class MessageSender:
             if n_tokens < rate_limits.WHOLE:
                 store.send_rates.save(conn, name, n_tokens, now)
                 return Later(name, rate_limits.next_token_at(n_tokens, rates[name], now))
-        if now - message.created_at >= SEND_WINDOW and not message.resends:
+        if is_late:
             cancelled = self._cancel_unwanted(conn, message, now)
             if cancelled or message.updated_at - message.created_at >= SEND_WINDOW:
                 return cancelled or self._expire(conn, message, now)
@@ -231,6 +237,8 @@ class MessageSender:
     def _doubt(self, conn: Connection, claimed: StoredMessage) -> StoredMessage | State | None:
         """Put a message in doubt, or cancel it if it is no longer wanted."""
         now = self._clock.now()
+        # Whoever leaves from now on does so after this message was put in doubt.
+        store.subscribers.hold(conn, claimed.subscriber_id)
         doubted = store.messages.move(
             conn,
             claimed,
@@ -308,6 +316,7 @@ class MessageSender:
     def _hold(self, conn: Connection, reply: str) -> str:
         """Stop all sending after many refusals; return why, or "" if an operator has resumed."""
         now = self._clock.now()
+        store.take_turn(conn, store.Turn.REFUSALS)
         resumed_at = store.jobs.last_done(conn, recovery.REFUSALS)
         if resumed_at and timedelta(0) <= now - resumed_at < SEND_WINDOW:
             return ""
@@ -322,9 +331,11 @@ class MessageSender:
     def fail_refused(self, drain: Drain) -> int:
         """Fail what the server refused for good in a drain that ended well; return how many."""
         refused, drain.refused = drain.refused, []
+        # Two senders that fail theirs at once lock the subscribers in one order.
+        in_order = sorted(refused, key=lambda each: each[0].subscriber_id)
 
         def store_them(conn: Connection) -> int:
-            return sum(self._fail(conn, *each) is not None for each in refused)
+            return sum(self._fail(conn, *each) is not None for each in in_order)
 
         return self._writes(store_them) if refused else 0
 
@@ -333,6 +344,7 @@ class MessageSender:
     ) -> State | None:
         """Fail a message for good; None if another sender has it now."""
         now, reply = self._clock.now(), str(refusal)
+        store.subscribers.lock(conn, [message.subscriber_id])
         fields = {"last_reply": reply, "reason": refusal.reason}
         if store.messages.move(conn, message, State.FAILED, now, **fields) is None:
             return None

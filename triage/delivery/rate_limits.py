@@ -59,18 +59,16 @@ class RateLimits:
 
 
 def tokens_now(
-    bucket: tuple[float, datetime] | None, rate: float, now: datetime, burst_s: float = BURST_S
+    bucket: tuple[float, datetime], rate: float, now: datetime, burst_s: float = BURST_S
 ) -> float:
     """Return how many tokens a bucket holds.
 
     Args:
-        bucket: how many it held, and when; None for a new bucket, which is full.
+        bucket: how many it held, and when.
         rate: tokens per second.
         burst_s: the capacity, in seconds of `rate`; it is at least one token.
     """
     most = max(1.0, rate * burst_s)
-    if bucket is None:
-        return most
     tokens, at = bucket
     # A clock that was set back adds no tokens and removes none.
     return min(most, tokens + max((now - at).total_seconds(), 0.0) * rate)

@@ -303,6 +303,7 @@ def resume(database: Database, clock: Clock) -> bool:
     Until the send window ends, refusals cause no other hold.
     """
     with database.write() as conn:
+        store.take_turn(conn, store.Turn.REFUSALS)
         if not store.sending_holds.lift(conn, REFUSALS):
             return False
         store.jobs.note_done(conn, REFUSALS, clock.now(), "resumed")

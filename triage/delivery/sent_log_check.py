@@ -111,6 +111,7 @@ def reconcile(
     agreed = ReconcileReport()
     for part in _unknown(database, journal.readable(), to_the_end=True):
         with database.write() as conn:
+            store.take_turn(conn, store.Turn.SENT_LOG)
             for sent in part:
                 message = store.sent_log.find(conn, sent.key)
                 if message is None:

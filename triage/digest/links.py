@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from email.utils import parseaddr
+from functools import lru_cache
 from types import MappingProxyType
 from urllib.parse import quote, urlsplit
 
@@ -144,11 +145,13 @@ def _paper_links(
         down=sign("v", Purpose.VOTE, EventKind.VOTE_DOWN),
         save=sign("v", Purpose.VOTE, EventKind.SAVE),
         less=sign("v", Purpose.VOTE, EventKind.LESS_LIKE_THIS),
-        resources=_resources(shown.paper, keys),
+        resources=_resources(shown.paper, tuple(keys)),
     )
 
 
-def _resources(paper: Paper, keys: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+# The digests of other subscribers have the same papers.
+@lru_cache(maxsize=4_096)
+def _resources(paper: Paper, keys: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """Return the first PDF, the first code and the first model, each as (word, https address)."""
     found: dict[LinkKind, str] = {}
     for link in find_links(paper, keys):

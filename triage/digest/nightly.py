@@ -1,6 +1,6 @@
 """The nightly run: from sources to mail, one digest for each subscriber who is due.
 
-    fetch → encode → for each subscriber: rank → build the message → queue → drain
+    fetch → encode → for each block of subscribers: rank → build the messages → queue → drain
 
 All steps before sending can be repeated: after a crash, run it again. A source or a subscriber that
 fails is reported and skipped; the others continue.
@@ -9,54 +9,30 @@ fails is reported and skipped; the others continue.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
-from hashlib import blake2b
+from typing import Protocol
 
 import structlog
 
 from triage import store
 from triage.delivery.outbox import DrainReport, Outbox
-from triage.digest.source_report import day_report, named_report
+from triage.digest.block import Night, find_due, make_slates
+from triage.domain.chunks import chunks
 from triage.domain.crash_points import crash_point
-from triage.domain.digest_calendar import digest_due, recap_due, window_days
+from triage.domain.digest_calendar import digest_due, latest_digest_on
 from triage.domain.protocols import Clock, Progress, Source, silent
-from triage.domain.records import (
-    LIKES,
-    EncodedPapers,
-    Interest,
-    OutgoingMessage,
-    Paper,
-    Slate,
-    Subscriber,
-    SubscriberState,
-    Vote,
-)
+from triage.domain.records import OutgoingMessage, Slate, Subscriber, SubscriberState
 from triage.papers.ingest import fetch
-from triage.ranking.exploration import slate_rng
-from triage.ranking.features import FEATURE_VERSION
 from triage.ranking.serving.active_models import ActiveModels, encode_new, ensure_active_models
-from triage.ranking.serving.calibrations import Calibrations
 from triage.ranking.serving.model_store import ModelStore
-from triage.ranking.serving.ranker import (
-    DigestRules,
-    fill_slate,
-    interests_of,
-    load_pool,
-    load_profile,
-    rank,
-    select_missed,
-)
-from triage.ranking.serving.user_model_cache import UserModelCache
-from triage.store import Connection, Database
+from triage.ranking.serving.ranker import DigestRules
+from triage.store import Database
+from triage.store.messages import Digest
 
 log = structlog.get_logger()
-
-ONE_DAY = timedelta(days=1)
-# The day of a source that ends when the reader's next has begun, west of it.
-MOST_BEHIND = timedelta(days=2)
 
 NO_PAPERS = "no_papers"
 LEFT_OUT = tuple(f"digests that failed on weekday {n}" for n in range(7))
@@ -64,9 +40,8 @@ LEFT_OUT = tuple(f"digests that failed on weekday {n}" for n in range(7))
 
 There is one for each weekday of a digest, so that no more than a week is kept.
 """
-MOST_REVISED = 5
-MOST_MISSED = 5
-SEED = 0
+BLOCK = 100
+"""So many subscribers are ranked together, and their digests stored in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +52,14 @@ class Composed:
     n_papers: int
 
 
-Compose = Callable[[Slate, datetime], Composed]
+PaperKeys = Mapping[int, tuple[tuple[str, str], ...]]
+"""The outside ids of papers by their ids, see `store.papers.keys_of`."""
+
+
+class Compose(Protocol):
+    """Builds the message of a slate."""
+
+    def __call__(self, slate: Slate, now: datetime, *, keys: PaperKeys) -> Composed: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,38 +82,60 @@ class RunReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Due:
-    """A subscriber who is due, the date of the last digest, and the age limit of papers in days.
+class Block:
+    """The subscribers whose digests are made together, by any process; again does no harm.
 
-    `recap` tells whether the digest names what was missed in the week before.
+    Attributes:
+        models: the versions of encoder and scorer.
+        days: the highest age limit of papers that any subscriber of the run has.
+        spread: over how long a time the digests may go, each at a moment of its own.
+        only_latest: whether no digest is stored if a later one is due by then.
     """
 
-    subscriber: Subscriber
-    since: date
+    run_id: int
+    on: date
+    models: tuple[str, str]
     days: int
-    recap: bool
+    subscriber_ids: tuple[int, ...]
+    spread: timedelta = timedelta()
+    only_latest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Night:
-    """The data that all digests of one date share."""
+class QueuedBlock:
+    """The number of digests made and of those without papers, and why others were left out.
 
-    on: date
-    pair: ActiveModels
-    pool: EncodedPapers
-    user_models: UserModelCache
-    calibrations: Calibrations
+    `left_out` has the reason by the subscriber's public id.
+    """
+
+    made: int = 0
+    skipped: int = 0
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def __add__(self, other: QueuedBlock) -> QueuedBlock:
+        left_out = {**self.left_out, **other.left_out}
+        return QueuedBlock(self.made + other.made, self.skipped + other.skipped, left_out)
+
+
+QueueBlocks = Callable[[Sequence[Block]], Iterator[tuple[Block, QueuedBlock | str]]]
+"""Returns what became of blocks, or of parts of them: the text says why nothing did."""
 
 
 @dataclass
 class Nightly:
-    """Makes the digests of one date; the module docstring shows the steps."""
+    """Makes the digests of one date; the module docstring shows the steps.
+
+    Attributes:
+        workers: make the blocks; without them, and of a single block, this process does.
+    """
 
     database: Database
     clock: Clock
     model_store: ModelStore
     compose: Compose
     rules: DigestRules
+    workers: QueueBlocks | None = None
+    _night: tuple[tuple[int, date, int], Night] | None = field(default=None, init=False)
 
     def run(
         self,
@@ -166,7 +170,7 @@ class Nightly:
         on: date,
         *,
         only: Collection[int] | None = None,
-        is_due: Callable[[Subscriber], bool] = lambda _: True,
+        only_latest: bool = False,
         progress: Progress = silent,
         spread: timedelta = timedelta(),
     ) -> Queued:
@@ -174,8 +178,7 @@ class Nightly:
 
         Args:
             only: as for `run`.
-            is_due: is asked just before each digest is stored; where it says no, none is.
-            spread: over how long a time the digests may go, each at a moment of its own.
+            only_latest, spread: see `Block`.
 
         Raises:
             NotFound: no papers are stored at all.
@@ -198,24 +201,61 @@ class Nightly:
                 and digest_due(subscriber, last_on.get(subscriber.id), on)
                 and (subscriber.id, on) not in ahead
             ]
-            due = self._when_due(conn, wanted, on)
-            days = max((each.days for each in due), default=0)
-            pool = load_pool(conn, pair.encoder, on, days)
-            night = _Night(on, pair, pool, UserModelCache(pair.encoder), Calibrations(conn))
-        log.info("rank", on=str(on), due=len(due), papers=len(night.pool))
-        counts = {True: 0, False: 0}
-        left_out: dict[str, str] = {}
-        for done, each in enumerate(due, start=1):
-            with spare_the_others(each.subscriber, left_out):
-                counts[self._queue_one(run_id, each, night, spread, is_due)] += 1
+            due = find_due(conn, wanted, on, self.rules.max_age_days)
+        days = max((each.days for each in due), default=0)
+        names = {each.subscriber.id: each.subscriber.public_id for each in due}
+        models = pair.encoder.version, pair.scorer.version
+        blocks = [
+            Block(run_id, on, models, days, tuple(some), spread, only_latest)
+            for some in chunks(list(names), BLOCK)
+        ]
+        log.info("rank", on=str(on), due=len(due))
+        total = QueuedBlock()
+        done = 0
+        for block, queued in self._queue_blocks(blocks):
+            if isinstance(queued, str):
+                queued = QueuedBlock(left_out={names[id]: queued for id in block.subscriber_ids})
+            total += queued
+            done += len(block.subscriber_ids)
             progress("rank", done, len(due))
+        self._night = None
         with self.database.write() as conn:
             now = self.clock.now()
-            store.jobs.note_done(conn, LEFT_OUT[on.weekday()], now, json.dumps(left_out))
+            left_out = json.dumps(dict(total.left_out))
+            store.jobs.note_done(conn, LEFT_OUT[on.weekday()], now, left_out)
             store.jobs.reach_stage(conn, run_id, "queued", now)
         crash_point("ranked")
-        problems = tuple(f"subscriber {public_id}: {why}" for public_id, why in left_out.items())
-        return Queued(counts[True], counts[False], problems)
+        problems = (f"subscriber {public_id}: {why}" for public_id, why in total.left_out.items())
+        return Queued(total.made, total.skipped, tuple(problems))
+
+    def _queue_blocks(self, blocks: Sequence[Block]) -> Iterator[tuple[Block, QueuedBlock | str]]:
+        if self.workers is not None and len(blocks) > 1:
+            return self.workers(blocks)
+        return ((block, self.queue_block(block)) for block in blocks)
+
+    def queue_block(self, block: Block) -> QueuedBlock:
+        """Make and queue the digests of a block; whoever has one already gets no other.
+
+        If this fails, it is tried for each subscriber alone: one who fails is logged and left out.
+
+        Raises:
+            ModelError: the models of the block cannot be loaded.
+        """
+        night = self._load_night(block)
+        with self.database.read() as conn:
+            stored = store.subscribers.by_ids(conn, block.subscriber_ids)
+        several = [each for each in stored if each.state is SubscriberState.ACTIVE]
+        try:
+            return self._queue_together(block, night, several)
+        except Exception as error:
+            log.warning("each digest of a block is made alone", why=str(error))
+        total = QueuedBlock()
+        for subscriber in several:
+            left_out: dict[str, str] = {}
+            with spare_the_others(subscriber, left_out):
+                total += self._queue_together(block, night, [subscriber])
+            total += QueuedBlock(left_out=left_out)
+        return total
 
     def preview(self, subscriber: Subscriber, on: date) -> Slate:
         """Make the slate that a subscriber would get for `on`; no slate is stored.
@@ -225,10 +265,9 @@ class Nightly:
         """
         pair = self._encode(on, silent)
         with self.database.read() as conn:
-            due = self._when_due(conn, [subscriber], on)[0]
-            pool = load_pool(conn, pair.encoder, on, due.days)
-            night = _Night(on, pair, pool, UserModelCache(pair.encoder), Calibrations(conn))
-            return self._made(conn, due, night)[0]
+            due = find_due(conn, [subscriber], on, self.rules.max_age_days)
+            night = Night.load(conn, pair, self.rules, on, due[0].days)
+            return make_slates(conn, night, due).slates[0]
 
     def _encode(self, on: date, progress: Progress) -> ActiveModels:
         pair = ensure_active_models(self.database, self.model_store, self.clock, on)
@@ -236,99 +275,57 @@ class Nightly:
         encode_new(self.database, pair.encoder, progress)
         return pair
 
-    def _when_due(
-        self, conn: Connection, subscribers: Sequence[Subscriber], on: date
-    ) -> list[_Due]:
-        max_age_days = self.rules.max_age_days
-        sent = store.slates.sent_days(conn, on - timedelta(days=max_age_days))
-        due = []
-        for subscriber in subscribers:
-            digests = sent.get(subscriber.id, [])
-            days = window_days(max_age_days, digests, on)
-            recap = subscriber.recap and recap_due(digests, on)
-            due.append(_Due(subscriber, min([*digests[-1:], on - ONE_DAY]), days, recap))
-        return due
+    def _load_night(self, block: Block) -> Night:
+        """Return what the blocks of one run share; it is loaded once per process."""
+        key = block.run_id, block.on, block.days
+        if self._night is None or self._night[0] != key:
+            encoder, scorer = block.models
+            pair = ActiveModels(
+                self.model_store.load_encoder(encoder), self.model_store.load_scorer(scorer)
+            )
+            with self.database.read() as conn:
+                night = Night.load(conn, pair, self.rules, block.on, block.days)
+            self._night = key, night
+        return self._night[1]
 
-    def _queue_one(
-        self,
-        run_id: int,
-        due: _Due,
-        night: _Night,
-        spread: timedelta,
-        is_due: Callable[[Subscriber], bool],
-    ) -> bool:
-        """Queue one digest, slate, impressions and bytes together; False if it has no papers."""
+    def _queue_together(
+        self, block: Block, night: Night, several: Sequence[Subscriber]
+    ) -> QueuedBlock:
+        """Queue digests with slates, impressions and bytes in one transaction."""
         with self.database.read() as conn:
-            slate, interests = self._made(conn, due, night)
+            due = find_due(conn, several, block.on, self.rules.max_age_days)
+            made = make_slates(conn, night, due)
+            shown = {each.paper.id for slate in made.slates for each in slate.impressions}
+            keys = store.papers.keys_of(conn, shown)
         now = self.clock.now()
-        composed = self.compose(slate, now) if slate.impressions else None
-        crash_point("composed")
-        # After `now`: if the machine is suspended later still, the digest counts as made before.
-        if not is_due(due.subscriber):
-            return False
-        message = None
-        if composed is not None:
-            message = composed.message
-            slate = replace(slate, impressions=slate.impressions[: composed.n_papers])
+        digests = []
+        for slate in made.slates:
+            digest = self._compose(slate, now, keys, block.spread)
+            crash_point("composed")
+            # After `now`: if the machine is suspended later still, it counts as made before.
+            if not block.only_latest or self._is_latest(slate):
+                digests.append(digest)
         with self.database.write() as conn:
-            if not store.messages.queue_once(
-                conn,
-                slate,
-                message,
-                run_id,
-                now,
-                skipped_because=NO_PAPERS,
-                not_before=now + spread * _share(slate.public_id) if spread else None,
-            ):
-                # Another run was quicker.
-                return False
-            if message is not None:
-                store.named_papers.mark_told(conn, due.subscriber.id, now)
-            store.interests.save(conn, due.subscriber.id, interests, now)
-            night.user_models.keep(conn, due.subscriber.id, now)
+            new = store.messages.queue_each(conn, digests, block.run_id, now)
+            sent = {each.slate.subscriber.id for each in digests if each.message} & new
+            store.named_papers.mark_told(conn, sent, now)
+            store.interests.save_each(conn, {id: made.interests[id] for id in new}, now)
+            night.user_models.save_block(conn, made.user_models, now, only=new)
         crash_point("queued")
-        return composed is not None
+        return QueuedBlock(len(sent), len(new) - len(sent))
 
-    def _made(
-        self, conn: Connection, due: _Due, night: _Night
-    ) -> tuple[Slate, tuple[Interest, ...]]:
-        """Return a slate, and what the subscriber was found to read about."""
-        subscriber, on, pair = due.subscriber, night.on, night.pair
-        votes = store.events.votes(conn, subscriber.id)
-        ranking = rank(
-            load_profile(conn, pair.encoder, subscriber, votes, night.user_models.on(on)),
-            night.pool,
-            pair.scorer,
-            seen=store.slates.shown_papers(conn, subscriber.id) | {v.paper_id for v in votes},
-            on=on,
-            max_age_days=due.days,
-            calibration=night.calibrations.of(conn, subscriber.id, votes),
-        )
-        report = day_report(
-            store.papers.counts_by_source(conn, due.since + ONE_DAY, on),
-            store.sources.days(conn, due.since - MOST_BEHIND, on, by_category=True),
-            since=due.since,
-            on=on,
-            n_candidates=len(ranking.candidates),
-        )
-        named = store.named_papers.outcome(conn, subscriber.id, untold=True)
-        rng = slate_rng(SEED, subscriber.id, on)
-        impressions = fill_slate(ranking, self.rules, pair.scorer, pair.encoder, rng)
-        shown = {each.paper.id for each in impressions}
-        slate = Slate(
-            public_id=_public_id(subscriber, on),
-            subscriber=subscriber,
-            on=on,
-            impressions=impressions,
-            n_candidates=len(ranking.candidates),
-            scorer_version=pair.scorer.version,
-            encoder_version=pair.encoder.version,
-            feature_version=FEATURE_VERSION,
-            day_report=" ".join(filter(None, [report, named_report(named)])),
-            revised=_revised(conn, subscriber, votes, due.since, on),
-            recap=select_missed(ranking, self.rules, shown, on, MOST_MISSED) if due.recap else (),
-        )
-        return slate, interests_of(ranking, pair.encoder)
+    def _is_latest(self, slate: Slate) -> bool:
+        """Return whether no later digest is due: the machine may have been suspended meanwhile."""
+        who = slate.subscriber
+        return slate.on == latest_digest_on(self.clock.now(), who.hour, who.zone, who.weekdays)
+
+    def _compose(self, slate: Slate, now: datetime, keys: PaperKeys, spread: timedelta) -> Digest:
+        if not slate.impressions:
+            return Digest(slate, None, NO_PAPERS)
+        composed = self.compose(slate, now, keys=keys)
+        slate = replace(slate, impressions=slate.impressions[: composed.n_papers])
+        not_before = now + spread * _share(slate.public_id) if spread else None
+        return Digest(slate, composed.message, not_before=not_before)
 
 
 @contextmanager
@@ -344,24 +341,6 @@ def spare_the_others(subscriber: Subscriber, left_out: dict[str, str]) -> Iterat
         # Whatever one subscriber's trouble is, it must not cost the others their mail.
         log.exception("digest failed", subscriber=subscriber.public_id)
         left_out[subscriber.public_id] = str(error) or type(error).__name__
-
-
-def _revised(
-    conn: Connection, subscriber: Subscriber, votes: Sequence[Vote], since: date, on: date
-) -> tuple[Paper, ...]:
-    """Return what the subscriber liked and what was revised since then and the last digest."""
-    if not subscriber.revisions:
-        return ()
-    liked = [vote for vote in votes if vote.kind in LIKES and vote.own is None]
-    liked_on = {vote.paper_id: vote.at.date() for vote in liked}
-    revised = store.papers.revised(conn, liked_on, since, on)
-    return tuple(paper for paper, day in revised if liked_on[paper.id] < day)[:MOST_REVISED]
-
-
-def _public_id(subscriber: Subscriber, on: date) -> str:
-    # The same digest has the same name, so that even a repeated run repeats its Message-ID.
-    name = f"{subscriber.public_id} {on}".encode()
-    return blake2b(name, digest_size=10).hexdigest()
 
 
 def _share(public_id: str) -> float:

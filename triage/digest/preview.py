@@ -11,7 +11,8 @@ import numpy as np
 
 from triage import store
 from triage.domain.protocols import Clock, Encoder
-from triage.domain.records import EncodedPapers, EventKind, Impression, Subscriber, Vote
+from triage.domain.records import EventKind, Impression, Subscriber, Vote
+from triage.ranking.pool import Pool
 from triage.ranking.serving.active_models import load_active_models
 from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.ranker import DigestRules, fill_slate, load_pool, load_profile, rank
@@ -45,7 +46,7 @@ class _Newest:
 
     days: tuple[date, ...]
     encoder: Encoder
-    pool: EncodedPapers
+    pool: Pool
     at: datetime
 
 
@@ -112,7 +113,7 @@ class Previews:
             if pair is None or not days:
                 return None
             pool = load_pool(conn, pair.encoder, days[0], (days[0] - days[-1]).days)
-        pool = pool.select(slice(max(len(pool) - MOST_PAPERS, 0), None))
+        pool = Pool.of(pool.select(slice(max(len(pool) - MOST_PAPERS, 0), None)))
         if not len(pool):
             return None
         listed = tuple(sorted({paper.listed_on for paper in pool.papers}))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from triage.digest.contribution import choose_teaser
@@ -207,11 +207,6 @@ def render_note(name: str, link: str, site_name: str) -> RenderedNote:
 def _view(
     impression: Impression, links: PaperLinks, detail: Detail, abstract_chars: int
 ) -> dict[str, Any]:
-    paper = impression.paper
-    title = shorten(clean(paper.title), 300) or "(without a title)"
-    badge = shorten(clean(source_name(paper.source)), 40)
-    facts = _facts(paper)
-    text, more = _text(paper, detail, abstract_chars)
     upstream = links.upstream if _LINK.fullmatch(links.upstream) else links.page
     by_kind = {
         EventKind.VOTE_UP: links.up,
@@ -219,6 +214,21 @@ def _view(
         EventKind.VOTE_DOWN: links.down,
         EventKind.LESS_LIKE_THIS: links.less,
     }
+    return {
+        **_view_of_all(impression.paper, detail, abstract_chars),
+        "exploration": impression.policy is Policy.EXPLORATION,
+        "votes": [(word, by_kind[kind]) for kind, word in VOTE_WORDS.items()],
+        "links": {**asdict(links), "upstream": upstream},
+    }
+
+
+@lru_cache(maxsize=4_096)
+def _view_of_all(paper: Paper, detail: Detail, abstract_chars: int) -> Mapping[str, str]:
+    """Return what is shown of a paper to everybody; on one day, many get the same papers."""
+    title = shorten(clean(paper.title), 300) or "(without a title)"
+    badge = shorten(clean(source_name(paper.source)), 40)
+    facts = _facts(paper)
+    text, more = _text(paper, detail, abstract_chars)
     return {
         "title": title,
         "short_title": shorten(title, _GLANCE_CHARS),
@@ -228,9 +238,6 @@ def _view(
         "facts": " · ".join([badge, *facts]),
         "text": text,
         "more": more,
-        "exploration": impression.policy is Policy.EXPLORATION,
-        "votes": [(word, by_kind[kind]) for kind, word in VOTE_WORDS.items()],
-        "links": {**asdict(links), "upstream": upstream},
     }
 
 

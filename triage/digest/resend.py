@@ -111,7 +111,7 @@ def _refuse_unwanted(
 def _sent_slate(conn: Connection, subscriber: Subscriber, on: date | None) -> Slate:
     if on is None:
         # Before `date.max`, only the newest date is returned.
-        sent = store.slates.sent_days(conn, date.max, subscriber.id).get(subscriber.id)
+        sent = store.slates.sent_days(conn, date.max, [subscriber.id]).get(subscriber.id)
         if not sent:
             raise NotFound("no digest was sent to them yet: `triage run` makes digests")
         on = sent[-1]

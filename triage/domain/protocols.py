@@ -36,7 +36,8 @@ class Source(Protocol):
         name: unique among the configured sources; the key of its cursor and days.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def fetch(self, cursor: str | None) -> Iterator[Batch]:
         """Yield what is new since `cursor`, in batches of at most a few hundred papers.

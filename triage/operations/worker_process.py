@@ -53,12 +53,17 @@ def run_in_process(work: Callable[[*Args], str], *args: *Args) -> str:
     return str(text)
 
 
-def _send_result(sender: Connection, work: Callable[..., str], args: tuple[Any, ...]) -> None:
-    # The program ends only after its jobs: a signal to the process group must not stop this one.
+def prepare_worker() -> None:
+    """Let this new process ignore signals to its group, and log to standard error."""
+    # The program ends only after its jobs: such a signal must not stop this process.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
-    os.nice(NICENESS)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+
+def _send_result(sender: Connection, work: Callable[..., str], args: tuple[Any, ...]) -> None:
+    prepare_worker()
+    os.nice(NICENESS)
     try:
         sender.send((True, work(*args)))
     except TriageError as error:

@@ -249,6 +249,7 @@ def split(database: Database, text: str, clock: Clock) -> list[int]:
         NotFound: no such paper is stored.
     """
     with database.write() as conn:
+        store.take_turn(conn, store.Turn.PAPERS)
         row = _row(conn, text)
         [group] = store.works.groups(conn, [row])
         others = sorted(group - {row})
@@ -269,6 +270,7 @@ def merge(database: Database, text: str, other_text: str, clock: Clock) -> bool:
         NotFound: one of them is not stored.
     """
     with database.write() as conn:
+        store.take_turn(conn, store.Turn.PAPERS)
         row, other = _row(conn, text), _row(conn, other_text)
         several = store.works.groups(conn, [row, other])
         if len(several) == 1:

@@ -77,6 +77,7 @@ def enrich(
                 problems.append(problem)
         now = clock.now()
         with database.write() as conn:
+            store.take_turn(conn, store.Turn.PAPERS)
             enriched += _store(conn, enrichments, now)
             if not problems:
                 store.enrichment.mark_looked_up(conn, [paper.id for paper in papers], now)

@@ -124,6 +124,8 @@ def ingest(
         coming = {each.identity for each in prepared if not each.paper.update_only}
         for some in timed.split(prepared):
             with database.write() as conn:
+                # Other sources may have the same works.
+                store.take_turn(conn, store.Turn.PAPERS)
                 total += _store_papers(conn, source.name, some, coming, now)
         with database.write() as conn:
             total += _store_rest(conn, source.name, batch, now)

@@ -15,12 +15,12 @@ Nothing is stored or fitted. Without an encoder, only words are used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import accumulate, chain, pairwise
-from threading import Lock
+from pathlib import Path
+from threading import Event, Thread
 from typing import Final
 
 import numpy as np
@@ -31,12 +31,12 @@ from triage.domain.paper_ids import identify
 from triage.domain.protocols import Encoder
 from triage.domain.records import F32, I64, Paper
 from triage.domain.search_query import LONGEST, Query, Term, parse, words_of
-from triage.errors import DatabaseError, ModelError, NotFound
+from triage.errors import NotFound
+from triage.papers.paper_vectors import LoadEncoder, PaperVectors
 from triage.papers.vector_index import Nearest
 from triage.store import Connection, Database
 from triage.store.search import IN_TITLES, Filters, MatchTerms
 
-LoadEncoder = Callable[[str], Encoder]
 Ranked = tuple[int, float]
 """The id of a found paper, and its score as in a `Hit`."""
 EVERYTHING: Final = Filters()
@@ -51,7 +51,6 @@ _ENOUGH: Final = 4
 _MOST_COUNTED: Final = 50_000
 _MOST_TOGETHER: Final = 6
 _AT_LEAST: Final = 200
-_CHUNK: Final = 20_000
 _TERMS_OF_A_PAPER: Final = 8
 _MOST_IDS: Final = 20
 _WORDS_OF_A_QUOTE: Final = 6
@@ -68,28 +67,34 @@ class Hit:
 
 
 class Search:
-    """Searches one database, from any thread, with the papers' vectors in memory.
+    """Searches one database, from any thread.
 
-    Vectors of new papers are read by the next search. If the text of a paper changes, its new words
-    are found at once, its new vector after the next encoder or the next start.
+    If the text of a paper changes, its new words are found at once, and its new vector later: see
+    `PaperVectors`.
 
     Args:
         load_encoder: loads an encoder by its version; without it, only words are used.
+        folder: for a file with the vectors; without it, they are in memory.
     """
 
-    def __init__(self, database: Database, load_encoder: LoadEncoder | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        load_encoder: LoadEncoder | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self._database = database
-        self._load_encoder = load_encoder
-        self._reading = Lock()
-        self._version = ""
-        self._nearest = Nearest()
+        self._vectors = PaperVectors(database, load_encoder, folder)
         # The number of papers with each term that was searched for, until there are new papers.
         self._counted: dict[Term, int] = {}
+        self._newest_counted = 0
 
-    def prepare(self) -> None:
-        """Load the encoder and the vectors, for which the first search would wait."""
-        with suppress(DatabaseError):
-            self.rank("a first search", limit=1)
+    def keep_ready(self, stopped: Event) -> Thread:
+        """Load encoder and vectors in a thread, and keep them up to date until `stopped` is set.
+
+        Until they are loaded, searches use only words.
+        """
+        return self._vectors.keep(stopped)
 
     def find(self, text: str, filters: Filters = EVERYTHING, limit: int = 20) -> list[Hit]:
         """Return up to `limit` papers that match a query best, best first.
@@ -199,29 +204,11 @@ class Search:
         return [matching, near]
 
     def _encoder_and_index(self, conn: Connection) -> tuple[Encoder | None, Nearest]:
-        """Return the active encoder, if one can be loaded, and the index of its vectors."""
-        encoder = None
-        if self._load_encoder is not None:
-            served = [pair.encoder_version for pair in store.model_versions.history(conn)]
-            for version in dict.fromkeys(served):
-                with suppress(ModelError):
-                    encoder = self._load_encoder(version)
-                    break
-        if encoder is None:
+        encoder, nearest = self._vectors.current(conn)
+        if encoder is None or nearest.newest != self._newest_counted:
             self._counted.clear()
-            return None, Nearest()
-        with self._reading:
-            if encoder.version != self._version:
-                self._version, self._nearest = encoder.version, Nearest()
-            more = True
-            while more:
-                after = self._nearest.newest
-                ids, vectors = store.search.vectors(conn, encoder.version, after, _CHUNK)
-                if len(ids):
-                    self._nearest.add(ids, vectors)
-                    self._counted.clear()
-                more = len(ids) == _CHUNK
-            return encoder, self._nearest
+            self._newest_counted = nearest.newest
+        return encoder, nearest
 
     def _counts(self, conn: Connection, terms: Sequence[Term]) -> dict[Term, int]:
         """Return the number of papers with each known term; unknown phrases are split."""
@@ -340,9 +327,11 @@ def _fused(lists: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
     """Return ids with scores, best first; an id that is first in all lists has 1."""
     scores: dict[int, float] = {}
     for ranked in lists:
-        for rank, id in enumerate(ranked, start=1):
-            scores[id] = scores.get(id, 0.0) + (_RANKS + 1) / (_RANKS + rank) / len(lists)
-    return sorted(scores.items(), key=lambda scored: (-scored[1], -scored[0]))
+        for rank, id in enumerate(ranked, start=_RANKS + 1):
+            scores[id] = scores.get(id, 0.0) + (_RANKS + 1) / rank / len(lists)
+    # The newer one of two equal ones is first.
+    ids = sorted(sorted(scores, reverse=True), key=scores.__getitem__, reverse=True)
+    return [(id, scores[id]) for id in ids]
 
 
 def _best(
@@ -353,15 +342,17 @@ def _best(
     first: Sequence[int] = (),
     without: Sequence[int] = (),
 ) -> list[Ranked]:
+    """Return the best of some lists, the first of which has only papers that may be found."""
     found = dict.fromkeys(first, 1.0)
+    visible = {*lists[0]} if lists else set()
     for id, score in _fused(lists):
         found.setdefault(id, score)
     wanted = [id for id in found if id not in without]
     ids: list[int] = []
     # Nearly all papers are visible, so the first chunk is usually enough.
     for some in chunks(wanted, limit):
-        visible = store.search.findable(conn, some)
-        ids += [id for id in some if id in visible]
+        hidden = store.search.hidden(conn, {*some} - visible)
+        ids += [id for id in some if id not in hidden]
         if len(ids) >= limit:
             break
     return [(id, found[id]) for id in ids[:limit]]

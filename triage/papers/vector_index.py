@@ -24,20 +24,32 @@ _AT_LEAST: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class Block:
     """Some vectors by row; ids ascending.
 
     Attributes:
         ids: int64 (n,).
-        bytes_: int8 (n, d).
         scales: float32 (n,): a row times its scale is the vector.
         bits: uint64 (ceil(d / 64), n), the signs.
+        bytes_: int8 (n, d).
     """
 
     ids: I64
-    bytes_: NDArray[np.int8]
     scales: F32
     bits: U64
+    bytes_: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, ids: I64, vectors: F32) -> Block:
+        """Return the block of unit vectors, float32 (n, d)."""
+        scales = (np.abs(vectors).max(axis=1) / 127).astype(np.float32)
+        rounded = np.rint(vectors / np.where(scales > 0, scales, 1)[:, np.newaxis])
+        return cls(ids.astype(np.int64), scales, _signs(vectors), rounded.astype(np.int8))
+
+    def rows_of(self, ids: I64) -> I64:
+        """Return the rows of those of `ids` that are here."""
+        at: I64 = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return np.asarray(at[self.ids[at] == ids], dtype=np.int64)
 
 
 class Nearest:
@@ -46,8 +58,8 @@ class Nearest:
     One thread may add vectors while others search.
     """
 
-    def __init__(self) -> None:
-        self._blocks: list[_Block] = []
+    def __init__(self, blocks: Sequence[Block] = ()) -> None:
+        self._blocks = [*blocks]
 
     def __len__(self) -> int:
         return sum(len(block.ids) for block in self._blocks)
@@ -61,10 +73,7 @@ class Nearest:
         """Add unit vectors, float32 (n, d); ids ascending and above `newest`; may be empty."""
         if not len(ids):
             return
-        scales = (np.abs(vectors).max(axis=1) / 127).astype(np.float32)
-        rounded = np.rint(vectors / np.where(scales > 0, scales, 1)[:, np.newaxis])
-        block = _Block(ids.astype(np.int64), rounded.astype(np.int8), scales, _signs(vectors))
-        self._blocks.append(block)
+        self._blocks.append(Block.of(ids, vectors))
 
     def find(self, vector: F32, n: int, among: I64 | None = None) -> list[int]:
         """Return the ids of up to `n` nearest vectors with a positive cosine, nearest first.
@@ -87,20 +96,24 @@ class Nearest:
         if among is not None:
             rows = rows[wanted[rows]]
         scores = _cosines(blocks, rows, vector)
+        if n < len(rows):
+            # To find the best ones is faster than to sort all.
+            best = scores >= np.partition(scores, -n)[-n]
+            rows, scores = rows[best], scores[best]
         order = np.lexsort((ids[rows], -scores))[:n]
         return [int(id) for id in ids[rows[order[scores[order] > 0]]]]
 
     def vectors(self, ids: I64) -> F32:
-        """Return the vectors of the ids that are here, float32 (m, d), in any order."""
+        """Return the vectors of those of `ids` that are here, float32 (m, d), in any order."""
         found = [
             block.bytes_[at] * block.scales[at, np.newaxis]
-            for block in self._blocks
-            if len(at := np.flatnonzero(np.isin(block.ids, ids)))
+            for block in tuple(self._blocks)
+            if len(at := block.rows_of(ids))
         ]
         return np.vstack(found) if found else np.zeros((0, 0), dtype=np.float32)
 
 
-def _cosines(blocks: Sequence[_Block], rows: I64, vector: F32) -> F32:
+def _cosines(blocks: Sequence[Block], rows: I64, vector: F32) -> F32:
     """Return the cosines of ascending rows, float32, times the length of `vector`.
 
     `einsum` uses only the calling thread, so searches of a server do not compete.

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from triage.domain.records import F64, I64, Bools
+from triage.domain.records import F32, F64, I64, Bools
 from triage.ranking.cold_start import sigmoid
 
 N_USUAL = 400
@@ -36,6 +36,7 @@ OFFSET_SPREAD, SLOPE_SPREAD = 0.5, 0.3
 CENTRE = -2.0
 """The log-odds of a usual paper of a digest."""
 LOWEST_SLOPE = 0.2
+MOST_STEPS = 50
 
 
 def logit(chances: F64) -> F64:
@@ -59,10 +60,10 @@ class Prior:
     offset: float = -1.2
     usual: float = -1.2
 
-    def log_odds(self, scores: F64, listed: I64 | None = None) -> F64:
+    def log_odds(self, scores: F64, listed: I64 | None = None, weights: F32 | None = None) -> F64:
         """Return float64 (n,) for the scores of all candidates of a digest, see `chances`."""
-        weights = [self.share, self.rest, self.margin]
-        return self.offset + _terms(logit(scores), self.usual, listed) @ weights
+        terms = _terms(logit(scores), self.usual, listed, weights)
+        return self.offset + terms @ [self.share, self.rest, self.margin]
 
     @classmethod
     def fit(cls, days: Iterable[tuple[F64, Bools, float]]) -> Prior:
@@ -99,7 +100,7 @@ class Prior:
         return json.dumps(asdict(self), indent=1) + "\n"
 
 
-def _terms(margin: F64, usual: float, listed: I64 | None = None) -> F64:
+def _terms(margin: F64, usual: float, listed: I64 | None = None, weights: F32 | None = None) -> F64:
     """Return float64 (n, 3), see `Prior`: log(share), -log(1 - share) and the margin."""
     if not len(margin):
         return np.zeros((0, 3))
@@ -107,8 +108,9 @@ def _terms(margin: F64, usual: float, listed: I64 | None = None) -> F64:
     _, day = np.unique(days, return_inverse=True)
     highest = max(float(margin.max()), usual)
     # Relative to the highest one, so that nothing overflows.
-    sums = np.bincount(day, weights=np.exp(margin - highest))
-    missing = np.maximum(N_USUAL - np.bincount(day), 0)
+    each = np.ones(len(margin)) if weights is None else weights
+    sums = np.bincount(day, weights=each * np.exp(margin - highest))
+    missing = np.maximum(N_USUAL - np.bincount(day, weights=each), 0)
     log_share = margin - highest - np.log((sums + missing * np.exp(usual - highest)).max())
     return np.column_stack([log_share, -np.log1p(-np.minimum(np.exp(log_share), 1 - 1e-9)), margin])
 
@@ -139,20 +141,33 @@ class Correction:
         """
         if not len(liked):
             return self
-        from scipy.optimize import minimize
-
         start = np.array([self.slope, self.offset])
-        spread = np.array([SLOPE_SPREAD, OFFSET_SPREAD])
+        precision = np.array([SLOPE_SPREAD, OFFSET_SPREAD]) ** -2.0
         X = np.column_stack([log_odds - CENTRE, np.ones(len(log_odds))])
 
-        def loss(w: F64) -> tuple[float, F64]:
-            z, off = X @ w + CENTRE, (w - start) / spread
-            value = float((np.logaddexp(0, z) - liked * z).sum()) + float(off @ off) / 2
-            return value, X.T @ (sigmoid(z) - liked) + off / spread
+        def loss(w: F64) -> float:
+            z = X @ w + CENTRE
+            return float((np.logaddexp(0, z) - liked * z).sum() + precision @ (w - start) ** 2 / 2)
 
-        bounds = [(LOWEST_SLOPE, None), (None, None)]
-        found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B")
-        return Correction(float(found.x[0]), float(found.x[1]))
+        # Newton's method; each step is halved until the loss falls, and ends at the bound.
+        w = start
+        for _ in range(MOST_STEPS):
+            p = sigmoid(X @ w + CENTRE)
+            gradient = X.T @ (p - liked) + precision * (w - start)
+            curvature = (X.T * (p * (1 - p))) @ X + np.diag(precision)
+            step = -np.linalg.solve(curvature, gradient)
+            if w[0] <= LOWEST_SLOPE and step[0] < 0:
+                step = np.array([0.0, -gradient[1] / curvature[1, 1]])
+            if np.abs(step).max() < 1e-9:
+                break
+            now = loss(w)
+            for halving in range(30):
+                new = w + step / 2**halving
+                new[0] = max(new[0], LOWEST_SLOPE)
+                if loss(new) <= now:
+                    break
+            w = new
+        return Correction(float(w[0]), float(w[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +177,18 @@ class Calibration:
     prior: Prior
     correction: Correction = Correction()
 
-    def chances(self, scores: F64, listed: I64 | None = None) -> tuple[F64, F64]:
+    def chances(
+        self, scores: F64, listed: I64 | None = None, weights: F32 | None = None
+    ) -> tuple[F64, F64]:
         """Return the chances of all candidates of a digest, and those of the prior, in (0, 1).
 
         Args:
             scores: float64 (n,) in [0, 1].
             listed: int64 (n,), the listing days, by default one. A digest of several days has
                 about as many good papers as these days. So shares are of the day with most.
+            weights: float32 (n,), for how many candidates each one stands; by default for one.
         """
-        log_odds = self.prior.log_odds(scores, listed)
+        log_odds = self.prior.log_odds(scores, listed, weights)
         return _within(self.correction.apply(log_odds)), _within(log_odds)
 
 

@@ -1,15 +1,13 @@
-"""Selects the papers that a subscriber may get."""
+"""Says what keeps a paper out of the digests of a subscriber."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from datetime import date
-
-import numpy as np
 
 from triage.domain.author_names import author_keys
 from triage.domain.paper_outcome import DigestFilter
-from triage.domain.records import I64, Paper, Subscriber
+from triage.domain.records import Paper, Subscriber
 from triage.ranking.features import find_keywords
 
 
@@ -40,20 +38,3 @@ def find_filter(
         return DigestFilter.DATE
     excluded = subscriber.exclude_keywords
     return DigestFilter.KEYWORD if excluded and find_keywords(excluded, paper.text) else None
-
-
-def select_eligible(
-    papers: Sequence[Paper],
-    subscriber: Subscriber,
-    seen: Container[int],
-    on: date,
-    max_age_days: int,
-    own_authors: frozenset[str] = frozenset(),
-) -> I64:
-    """Return int64 (m,), ascending: the rows of the papers without a filter, see `find_filter`."""
-    rows = [
-        row
-        for row, paper in enumerate(papers)
-        if find_filter(paper, subscriber, seen, on, max_age_days, own_authors) is None
-    ]
-    return np.array(rows, dtype=np.int64)

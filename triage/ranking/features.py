@@ -70,6 +70,7 @@ _COLUMNS = {name: column for column, name in enumerate(FEATURES)}
 # the model of one interest.
 _MODELS_OF_ALL = ("taste_likes", "taste_helped", "taste_close")
 _SEMANTIC_MODELS_OF_ALL = ("taste_meaning", "taste_helped_meaning")
+N_TFIDF_OF_ALL, N_SEMANTIC_OF_ALL = len(_MODELS_OF_ALL), len(_SEMANTIC_MODELS_OF_ALL)
 
 # Cosines use only the newest likes; the linear models are fitted on all of them.
 MAX_NEIGHBOURS = 200
@@ -108,13 +109,16 @@ def split_phrases(interests: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(useful))[:MAX_PHRASES]
 
 
-def feature_matrix(profile: Profile, candidates: EncodedPapers, on: date) -> F32:
+def feature_matrix(
+    profile: Profile, candidates: EncodedPapers, on: date, weights: F32 | None = None
+) -> F32:
     """Return float32 (n, len(FEATURES)), finite: row i is candidate i, columns as in FEATURES.
 
     Args:
         profile: as it is before the slate, from the same encoder as the candidates.
         candidates: n papers; none give (0, len(FEATURES)).
         on: the digest's date, from which ages are counted.
+        weights: float32 (n,), for how many papers of the day each one stands; by default for one.
     """
     n = len(candidates)
     X = np.zeros((n, len(FEATURES)), dtype=np.float32)
@@ -139,21 +143,29 @@ def feature_matrix(profile: Profile, candidates: EncodedPapers, on: date) -> F32
     if profile.user_model is not None:
         _put_user_model(profile.user_model, words, dense, sense, put)
         put("everybody", vectors.tfidf @ profile.user_model.everybody)
-    _put_facts(profile, candidates.papers, on, put)
+    _put_facts(profile, candidates.papers, on, weights, put)
     put("density", vectors.hubness)
     put("n_likes_log1p", np.log1p(len(profile.liked)))
     put("n_phrases", len(profile.phrases))
     # Phrases of words that the encoder does not know must not lower the scores of all papers.
     put("has_interests", float(profile.interests.tfidf.nnz > 0))
     raw = [_COLUMNS[name] for name in IN_THE_DAY]
-    X[:, [_COLUMNS[f"{name}_z"] for name in IN_THE_DAY]] = z_scores(X[:, raw])
+    X[:, [_COLUMNS[f"{name}_z"] for name in IN_THE_DAY]] = z_scores(X[:, raw], weights)
     return X
 
 
-def z_scores(columns: F32) -> F32:
-    """Return float32 (n, k), the z-scores of each column; a constant column gives zeros."""
-    spread = columns.std(axis=0)
-    apart = columns - columns.mean(axis=0)
+def z_scores(columns: F32, weights: F32 | None = None) -> F32:
+    """Return float32 (n, k), the z-scores of each column; a constant column gives zeros.
+
+    `weights` is float32 (n,), by default all are equal.
+    """
+    if weights is None:
+        spread = columns.std(axis=0)
+        apart = columns - columns.mean(axis=0)
+    else:
+        shares = weights / weights.sum()
+        apart = columns - shares @ columns
+        spread = np.sqrt(shares @ apart**2)
     return np.where(spread > 1e-6, apart / np.maximum(spread, 1e-6), 0).astype(np.float32)
 
 
@@ -253,24 +265,33 @@ def _keyword_pattern(keyword: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w){words or '(?!)'}(?!\w)", re.IGNORECASE)
 
 
-def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F32:
+def category_affinity(
+    liked: tuple[Paper, ...], papers: tuple[Paper, ...], weights: F32 | None = None
+) -> F32:
     """Return float32 (n,): how much more common a paper's categories are in likes than in papers.
 
     For each category: its share among likes, shrunk by _SMOOTHING pseudo-papers towards its share
     among `papers`, minus the latter; a paper has the mean of its categories. No likes give 0.
+    `weights` is float32 (n,), for how many papers each one stands; by default for one.
     """
     if not liked:
         return np.zeros(len(papers), dtype=np.float32)
     # There are many papers but few different category lists.
     each = [paper.categories for paper in papers]
-    kinds = Counter(each)
-    n_papers: Counter[str] = Counter()
+    kinds: dict[tuple[str, ...], float] = {}
+    for kind, n in zip(
+        each, [1.0] * len(each) if weights is None else weights.tolist(), strict=True
+    ):
+        kinds[kind] = kinds.get(kind, 0) + n
+    n_papers: dict[str, float] = {}
     for kind, n in kinds.items():
-        n_papers.update(dict.fromkeys(kind, n))
+        for category in set(kind):
+            n_papers[category] = n_papers.get(category, 0) + n
+    n_all = sum(kinds.values())
     n_likes = Counter(category for paper in liked for category in set(paper.categories))
     lift = {
         category: len(liked)
-        * (n_likes[category] / len(liked) - count / len(papers))
+        * (n_likes[category] / len(liked) - count / n_all)
         / (len(liked) + _SMOOTHING)
         for category, count in n_papers.items()
     }
@@ -278,14 +299,16 @@ def category_affinity(liked: tuple[Paper, ...], papers: tuple[Paper, ...]) -> F3
     return np.array([affinity[kind] for kind in each], dtype=np.float32)
 
 
-def _put_facts(profile: Profile, papers: tuple[Paper, ...], on: date, put: Put) -> None:
+def _put_facts(
+    profile: Profile, papers: tuple[Paper, ...], on: date, weights: F32 | None, put: Put
+) -> None:
     subscriber = profile.subscriber
     chosen = subscriber.categories
     followed = author_keys(subscriber.followed_authors)
     known = find_liked_authors(profile)
     if chosen:
         put("category_chosen", [bool(watched(chosen, p.categories)) for p in papers])
-    put("category_affinity", category_affinity(profile.liked.papers, papers))
+    put("category_affinity", category_affinity(profile.liked.papers, papers, weights))
     if followed or known:
         keys = [author_keys(paper.authors) for paper in papers]
         if followed:

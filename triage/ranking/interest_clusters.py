@@ -11,18 +11,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from triage.domain.protocols import Encoder
-from triage.domain.records import F32, F64, I32, I64, EncodedPapers, Interest, Profile, ReasonKind
+from triage.domain.records import (
+    CSR,
+    F32,
+    F64,
+    I32,
+    I64,
+    EncodedPapers,
+    Interest,
+    Profile,
+    ReasonKind,
+)
 from triage.ranking.features import recency_weights
 from triage.ranking.term_names import MAX_TERMS, name_terms
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
 
 MAX_INTERESTS = 8
 # Linkage compares all pairs. Likes older than these join the interest with the nearest centre.
@@ -109,14 +114,14 @@ def cluster_interests(profile: Profile, on: date, apart: float = USUAL_APARTNESS
 
 
 def name_interests(
-    interests: Interests, profile: Profile, candidates: EncodedPapers, encoder: Encoder
+    interests: Interests, profile: Profile, usual: CSR, encoder: Encoder
 ) -> tuple[Interest, ...]:
     """Return the interests with names: one of their phrases, else terms that their likes share.
 
-    A term that is as common in the candidates is not used in a name.
+    A term that is as common in `usual`, CSR (1, v), the mean of the day's papers, is not used in a
+    name.
     """
     rows = {paper.id: row for row, paper in enumerate(profile.liked.papers)}
-    common: csr_matrix | None = None
     result = []
     for each, centre in zip(interests.clusters, interests.centres, strict=True):
         if each.name:
@@ -126,10 +131,8 @@ def name_interests(
             best = own[int(np.argmax(profile.interests.latent[own] @ centre))]
             result.append(replace(each, name=profile.phrases[best][:MAX_NAME]))
         else:
-            if common is None:
-                common = _mean_row(candidates.encodings.tfidf)
             mine = profile.liked.select(np.array([rows[id] for id in each.papers], dtype=np.int64))
-            result.append(replace(each, name=_name(mine, common, encoder)))
+            result.append(replace(each, name=_name(mine, usual, encoder)))
     return tuple(result)
 
 
@@ -230,15 +233,15 @@ def _match_earlier(clusters: Sequence[Interest], before: Sequence[Interest]) -> 
     return matches
 
 
-def _mean_row(words: csr_matrix) -> csr_matrix:
+def mean_row(words: CSR) -> CSR:
     """Return CSR (1, v), the mean of the rows."""
     ones = np.ones((1, words.shape[0]), dtype=np.float32) / max(words.shape[0], 1)
     # The product of two sparse matrices stays sparse.
     return type(words)(type(words)(ones) @ words)
 
 
-def _name(likes: EncodedPapers, common: csr_matrix, encoder: Encoder) -> str:
-    more = _mean_row(likes.encodings.tfidf) - common
+def _name(likes: EncodedPapers, common: CSR, encoder: Encoder) -> str:
+    more = mean_row(likes.encodings.tfidf) - common
     more.data = np.maximum(more.data, 0)
     more.eliminate_zeros()
     terms = encoder.terms(more, MAX_TERMS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from triage.domain.records import CSR, F32, F64
+from triage.domain.records import CSC, CSR, F32, F64
 
 # The last gradient, as a part of the first. With it logits are within 0.01 of the exact ones.
 TOLERANCE = 3e-4
@@ -37,7 +37,7 @@ def fit_logistic_regression(
     # To transpose a sparse matrix takes as long as a product.
     columns = rows.T
 
-    def product(matrix: CSR | F32, vector: F64) -> F64:
+    def product(matrix: CSR | CSC | F32, vector: F64) -> F64:
         # Otherwise a matrix of float32 would be copied each time.
         found: F64 = matrix @ vector.astype(rows.dtype, copy=False)
         return found

@@ -90,7 +90,7 @@ def name_terms(terms: Sequence[str], text: str) -> list[str]:
     words, numbers, and what has the same stem as a term before. A term that is a part of another,
     as "decoding" of "speculative decoding", gives its place to that one.
     """
-    text = without_accents(text)
+    text = _plain(text)
     named = {term: _as_written(term, text) for term in terms if _says_something(term)}
     kept = [term for term, name in named.items() if name]
     by_stem: dict[str, str] = {}
@@ -109,6 +109,11 @@ def _says_something(term: str) -> bool:
     )
 
 
+# On one day, the same words of the same papers are named to many subscribers.
+_plain = lru_cache(maxsize=4_096)(without_accents)
+
+
+@lru_cache(maxsize=32_768)
 def _as_written(term: str, text: str) -> str:
     """Return how the text writes a term, in lower case if it does so anywhere; "" if it has it not.
 
@@ -143,8 +148,8 @@ def shared_parts(phrase: str, text: str) -> list[str]:
     """
     words = re.findall(r"[^\W_]+", phrase)
     wanted = [_stem(word) for word in words]
-    spaced = " ".join(["", *(_stem(word) for word in re.findall(r"[^\W_]+", text)), ""])
-    if (wanted and f" {' '.join(wanted)} " in spaced) or phrase.casefold() in text.casefold():
+    spaced, folded = _stems(text)
+    if (wanted and f" {' '.join(wanted)} " in spaced) or phrase.casefold() in folded:
         return [phrase]
     parts: list[str] = []
     covered: set[int] = set()
@@ -158,6 +163,13 @@ def shared_parts(phrase: str, text: str) -> list[str]:
                 parts.append(" ".join(words[start : start + n]))
                 covered.update(rows)
     return parts
+
+
+@lru_cache(maxsize=4_096)
+def _stems(text: str) -> tuple[str, str]:
+    """Return the stems of a text, each between two spaces, and the text without case."""
+    words = re.findall(r"[^\W_]+", text)
+    return " ".join(["", *map(_stem, words), ""]), text.casefold()
 
 
 def _stem(word: str) -> str:

@@ -291,9 +291,10 @@ def _fit_words(
 
 def _with_ones(words: CSR) -> CSR:
     """Return float64 CSR (n, v + 1): the last column is 1, for the intercept."""
-    from scipy.sparse import hstack
+    from scipy.sparse import csr_matrix, hstack
 
-    rows: CSR = hstack([words, np.ones((words.shape[0], 1))], format="csr")
+    ones = csr_matrix(np.ones((words.shape[0], 1)))
+    rows: CSR = hstack([words, ones], format="csr")
     return rows
 
 

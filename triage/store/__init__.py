@@ -41,6 +41,7 @@ from triage.store import slates as slates
 from triage.store import sources as sources
 from triage.store import subscribers as subscribers
 from triage.store import suppressions as suppressions
+from triage.store import training_log as training_log
 from triage.store import user_models as user_models
 from triage.store import works as works
 from triage.store import zotero_libraries as zotero_libraries
@@ -48,3 +49,5 @@ from triage.store.engine.database import Database as Database
 from triage.store.engine.database import open_database as open_database
 from triage.store.engine.database import revision_of as revision_of
 from triage.store.engine.group_commit import SharedWrites as SharedWrites
+from triage.store.engine.turns import Turn as Turn
+from triage.store.engine.turns import take_turn as take_turn

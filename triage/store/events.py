@@ -6,12 +6,24 @@ that was voted on, and counts for the work of this paper.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from triage.domain.chunks import group
 from triage.domain.records import LIKES, EventKind, Origin, Reason, ReasonKind, Vote
@@ -93,36 +105,56 @@ def votes(
     *,
     recorded_before: datetime | None = None,
 ) -> tuple[Vote, ...]:
-    """Return the votes that count, newest first, with the first reason of each paper.
-
-    `own` is the last one in the evidence of any event on the work.
+    """Return the votes of a subscriber that count, newest first; see `votes_of_each`.
 
     Args:
         until: leave out events at this time or later.
         recorded_before: leave out events that were stored then or later. An imported vote may be
             much older than its record.
     """
-    shown = and_(
-        impressions.c.slate_id == events.c.slate_id, impressions.c.paper_id == events.c.paper_id
-    )
-    query = (
-        select(WORK, events.c.kind, events.c.at, impressions.c.reasons, _OWN)
-        .select_from(_OF_WORK)
-        .join(impressions, shown, isouter=True)
-        .where(events.c.subscriber_id == subscriber_id, events.c.origin == Origin.PERSON)
-        .order_by(events.c.at, events.c.id)
-    )
+    query = _VOTES
     if until is not None:
         query = query.where(events.c.at < until)
     if recorded_before is not None:
         query = query.where(events.c.recorded_at < recorded_before)
-    last: dict[int, Vote] = {}
-    for paper_id, kind, at, reasons, own in conn.execute(query):
-        before = last.pop(paper_id, None)
+    return _last_votes(conn, query, [subscriber_id])[subscriber_id]
+
+
+def votes_of_each(
+    conn: Connection, subscriber_ids: Collection[int]
+) -> defaultdict[int, tuple[Vote, ...]]:
+    """Return the votes that count by subscriber, newest first, with each paper's first reason.
+
+    `own` is the last one in the evidence of any event on the work.
+    """
+    return _last_votes(conn, _VOTES, subscriber_ids)
+
+
+_SHOWN = and_(
+    impressions.c.slate_id == events.c.slate_id, impressions.c.paper_id == events.c.paper_id
+)
+_VOTES = (
+    select(events.c.subscriber_id, WORK, events.c.kind, events.c.at, impressions.c.reasons, _OWN)
+    .select_from(_OF_WORK)
+    .join(impressions, _SHOWN, isouter=True)
+    .where(events.c.origin == Origin.PERSON)
+    .order_by(events.c.at, events.c.id)
+)
+
+
+def _last_votes(
+    conn: Connection, query: Select[*tuple[Any, ...]], subscriber_ids: Collection[int]
+) -> defaultdict[int, tuple[Vote, ...]]:
+    last: defaultdict[int, dict[int, Vote]] = defaultdict(dict)
+    for who, paper_id, kind, at, reasons, own in rows_in(
+        conn, query, events.c.subscriber_id, subscriber_ids
+    ):
+        before = last[who].pop(paper_id, None)
         reason = Reason(ReasonKind(reasons[0][0]), reasons[0][1]) if reasons else None
         own = before.own if own is None and before else own
-        last[paper_id] = Vote(paper_id, EventKind(kind), at, reason, own)
-    return tuple(reversed(last.values()))
+        last[who][paper_id] = Vote(paper_id, EventKind(kind), at, reason, own)
+    found = ((who, tuple(reversed(votes.values()))) for who, votes in last.items())
+    return defaultdict(tuple, found)
 
 
 def n_votes(conn: Connection) -> dict[int, int]:
@@ -137,13 +169,14 @@ def n_votes(conn: Connection) -> dict[int, int]:
 
 
 def all_votes(
-    conn: Connection, until: datetime | None = None, *, elsewhere: bool = False
+    conn: Connection, until: datetime | None = None, *, elsewhere: bool = False, every: int = 1
 ) -> list[tuple[int, int, EventKind]]:
     """Return (subscriber id, paper id, kind) of every person's event, oldest first.
 
     Args:
         until: leave out events at this time or later.
         elsewhere: leave out votes from digests, and on papers that the subscriber wrote.
+        every: only those of every k-th subscriber, see `store.training_log.load`.
     """
     query = (
         select(events.c.subscriber_id, WORK, events.c.kind, _OWN)
@@ -155,6 +188,8 @@ def all_votes(
         query = query.where(events.c.at < until)
     if elsewhere:
         query = query.where(events.c.slate_id.is_(None))
+    if every > 1:
+        query = query.where(events.c.subscriber_id % every == 0)
     rows = conn.execute(query).all()
     own = {(who, work) for who, work, _, name in rows if elsewhere and name is not None}
     return [(who, work, EventKind(kind)) for who, work, kind, _ in rows if (who, work) not in own]

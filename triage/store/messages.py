@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import cache
@@ -30,6 +30,7 @@ from triage.domain.records import MessageState, OutgoingMessage, Slate, Subscrib
 from triage.errors import DatabaseError
 from triage.store import slates as slates_store
 from triage.store import subscribers as subscribers_store
+from triage.store.engine.upsert import split_values
 from triage.store.tables import message_bodies, messages, slates, subscribers, suppressions
 
 DIGEST = "digest"
@@ -107,6 +108,61 @@ def _load(conn: Connection, query: Select[Any]) -> list[StoredMessage]:
     return [StoredMessage(**{**row, "state": MessageState(row["state"])}) for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A slate and its message, which may be sent from `not_before` on; None is at once.
+
+    `message` is None if there is nothing to send, for the reason `skipped_because`.
+    """
+
+    slate: Slate
+    message: OutgoingMessage | None
+    skipped_because: str = ""
+    not_before: datetime | None = None
+
+
+def queue_each(conn: Connection, digests: Sequence[Digest], run_id: int, at: datetime) -> set[int]:
+    """Store digests of one date; return the ids of the subscribers whose digest is new.
+
+    A unique constraint refuses a second slate of a subscriber for that date. Subscribers who were
+    erased get none.
+    """
+    there = subscribers_store.lock(conn, [each.slate.subscriber.id for each in digests])
+    digests = [each for each in digests if each.slate.subscriber.id in there]
+    slate_ids = slates_store.save_each(conn, [each.slate for each in digests], run_id, at)
+    new = [each for each in digests if each.slate.subscriber.id in slate_ids]
+    rows = [_row(each, slate_ids[each.slate.subscriber.id], at) for each in new]
+    if not rows:
+        return set()
+    named = messages.c["message_id", "id"]
+    ids = {row.message_id: row.id for row in conn.execute(insert(messages).returning(*named), rows)}
+    bodies = [
+        {"message_id": ids[each.message.message_id], "mime": each.message.mime}
+        for each in new
+        if each.message is not None
+    ]
+    if bodies:
+        conn.execute(insert(message_bodies), bodies)
+    return set(slate_ids)
+
+
+def _row(digest: Digest, slate_id: int, at: datetime) -> dict[str, Any]:
+    slate, message = digest.slate, digest.message
+    return {
+        "subscriber_id": slate.subscriber.id,
+        "on": slate.on,
+        "slate_id": slate_id,
+        "created_at": at,
+        "updated_at": at,
+        "not_before": digest.not_before,
+        "message_id": message.message_id if message else f"skipped.{slate.public_id}",
+        "state": MessageState.RENDERED if message else MessageState.SKIPPED,
+        "reason": "" if message else digest.skipped_because,
+        "recipient": message.recipient if message else slate.subscriber.email,
+        "mime_sha256": sha256(message.mime).hexdigest() if message else None,
+    }
+
+
 def queue_once(
     conn: Connection,
     slate: Slate,
@@ -117,30 +173,9 @@ def queue_once(
     skipped_because: str = "",
     not_before: datetime | None = None,
 ) -> bool:
-    """Store a slate with its message; return False if the subscriber has a slate for that date.
-
-    Only one transaction writes at a time, and a unique constraint refuses a second slate.
-
-    Args:
-        message: None if there is nothing to send, for the reason `skipped_because`.
-        not_before: when the message may be sent; None is at once.
-    """
-    of_day = {"subscriber_id": slate.subscriber.id, "on": slate.on}
-    if conn.scalar(select(slates.c.id).filter_by(**of_day)) is not None:
-        return False
-    row = of_day | {"slate_id": slates_store.save(conn, slate, run_id, at)}
-    row |= {"created_at": at, "updated_at": at}
-    if message is not None:
-        _add(conn, message, row | {"not_before": not_before})
-        return True
-    row |= {
-        "message_id": f"skipped.{slate.public_id}",
-        "state": MessageState.SKIPPED,
-        "reason": skipped_because,
-        "recipient": slate.subscriber.email,
-    }
-    conn.execute(insert(messages), row)
-    return True
+    """Store one digest, see `Digest`; False if the subscriber has a slate for that date."""
+    digest = Digest(slate, message, skipped_because, not_before)
+    return bool(queue_each(conn, [digest], run_id, at))
 
 
 def add_note(
@@ -153,9 +188,13 @@ def add_note(
 ) -> bool:
     """Put a mail without a slate into the outbox; False if that day has one of its kind.
 
+    False, too, for a subscriber who was erased.
+
     Args:
         on: the day; None for that of `at` in UTC.
     """
+    if not subscribers_store.lock(conn, [subscriber.id]):
+        return False
     of_day = {"subscriber_id": subscriber.id, "on": on or at.date(), "kind": kind}
     if conn.scalar(select(messages.c.id).filter_by(**of_day)) is not None:
         return False
@@ -301,6 +340,19 @@ def unwanted_because(conn: Connection, message: StoredMessage, address_hash: str
     return row[0] if row else "erased"
 
 
+_LOCK = select(messages.c.id).where(_IS_UNCHANGED).with_for_update(skip_locked=True)
+
+
+def lock(conn: Connection, message: StoredMessage) -> bool:
+    """Keep all other writers from a message until the transaction ends, to claim it.
+
+    Returns:
+        Whether that is done: False if another one has it now, or it changed meanwhile.
+    """
+    now = {"of": message.id, "now_state": message.state, "now_epoch": message.lease_epoch}
+    return conn.scalar(_LOCK, now) is not None
+
+
 def renew(conn: Connection, owner: str, ids: Collection[int], until: datetime) -> None:
     """Extend the leases of a sender on these messages."""
     mine = messages.c.lease_owner == owner
@@ -312,11 +364,16 @@ def renew(conn: Connection, owner: str, ids: Collection[int], until: datetime) -
 def drop_withdrawn(conn: Connection, on: date) -> int:
     """Delete the unsent digests of a date that show a withdrawn paper; return how many.
 
-    So these digests are due again.
+    So these digests are due again. One that a sender claims at this moment stays: the sender looks
+    at its papers once more.
     """
     unsent = select(messages.c.slate_id).filter_by(on=on, resends=0).where(_WAITS)
     shown = unsent.where(slates_store.shows_withdrawn(messages.c.slate_id))
-    return conn.execute(delete(slates).where(slates.c.id.in_(shown))).rowcount
+    ids = conn.scalars(shown.with_for_update(skip_locked=True)).all()
+    return sum(
+        conn.execute(delete(slates).where(slates.c.id.in_(some))).rowcount
+        for some in split_values(ids)
+    )
 
 
 _MIME = (

@@ -9,7 +9,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 
 from triage.resources import migrations_dir
-from triage.store import Database, revision_of, tables
+from triage.store import Database, Turn, revision_of, tables, take_turn
 
 
 def config(conn: Connection | None = None) -> Config:
@@ -26,10 +26,14 @@ def upgrade(database: Database) -> tuple[str | None, str]:
     Raises:
         SchemaError: the database is of a newer triage, or from before the first release.
     """
-    with database.write() as conn:
-        before = revision_of(conn)
-        command.upgrade(config(conn), "head")
-    return before, tables.SCHEMA_REVISION
+    return database.execute(_upgrade), tables.SCHEMA_REVISION
+
+
+def _upgrade(conn: Connection) -> str | None:
+    take_turn(conn, Turn.SCHEMA)
+    before = revision_of(conn)
+    command.upgrade(config(conn), "head")
+    return before
 
 
 def differences(database: Database) -> list[str]:

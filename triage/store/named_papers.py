@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, or_, select, update
 
+from triage.domain.chunks import group
 from triage.domain.source_records import NamedPaper
-from triage.store.engine.upsert import insert_missing, split_values
+from triage.store.engine.upsert import insert_missing, rows_in, split_values
 from triage.store.papers import Key
 from triage.store.tables import named_papers
 
@@ -108,46 +109,52 @@ def mark_asked(conn: Connection, keys: Iterable[Key], at: datetime) -> None:
         .where(_WAITING, _column.scheme == bindparam("s"), _column.value == bindparam("v"))
         .values(asked_at=at, n_asked=_column.n_asked + 1)
     )
-    if rows := [{"s": scheme, "v": value} for scheme, value in keys]:
+    # In one order, so that two that store the same do not wait for each other.
+    if rows := [{"s": scheme, "v": value} for scheme, value in sorted(keys)]:
         conn.execute(change, rows)
 
 
-def mark_found(conn: Connection, found: Iterable[tuple[int, int]]) -> None:
-    """Store the paper of each name, as pairs (id of the name, id of the paper).
+def mark_found(conn: Connection, id: int, paper_id: int) -> bool:
+    """Store the paper of a name; return False if the name does not wait for it any more.
 
     The subscriber is told of it, also if a digest said that it was not found.
     """
-    for id, paper_id in found:
-        change = update(named_papers).where(_column.id == id)
-        conn.execute(change.values(paper_id=paper_id, told_at=None))
+    change = update(named_papers).where(_column.id == id, _WAITING)
+    return conn.execute(change.values(paper_id=paper_id, told_at=None)).rowcount == 1
 
 
-def outcome(conn: Connection, subscriber_id: int, *, untold: bool = False) -> Outcome:
-    """Return what became of the papers that a subscriber named.
-
-    Args:
-        untold: only of those that no digest has told of.
-    """
+def outcome(conn: Connection, subscriber_id: int) -> Outcome:
+    """Return what became of the papers that a subscriber named."""
     query = select(named_papers).where(_column.subscriber_id == subscriber_id)
-    if untold:
-        query = query.where(_column.told_at.is_(None))
-    rows = conn.execute(query.order_by(_column.id)).all()
+    return _outcome(conn.execute(query.order_by(_column.id)).all())
+
+
+def untold_outcomes(conn: Connection, subscriber_ids: Collection[int]) -> dict[int, Outcome]:
+    """Return what became of named papers that no digest has told of, by subscriber id."""
+    query = select(named_papers).where(_column.told_at.is_(None)).order_by(_column.id)
+    rows = rows_in(conn, query, _column.subscriber_id, subscriber_ids)
+    by_subscriber = group((row.subscriber_id, row) for row in rows)
+    return {id: _outcome(own) for id, own in by_subscriber.items()}
+
+
+def _outcome(rows: Sequence[Row[Any]]) -> Outcome:
     missing = [row for row in rows if row.paper_id is None and row.asked_at is not None]
     n_found = sum(row.paper_id is not None for row in rows)
     return Outcome(n_found, len(rows) - n_found - len(missing), tuple(map(_named, missing)))
 
 
-def mark_told(conn: Connection, subscriber_id: int, at: datetime) -> None:
-    """Store that a digest told the subscriber of all names with an outcome."""
-    conn.execute(
+def mark_told(conn: Connection, subscriber_ids: Collection[int], at: datetime) -> None:
+    """Store that digests told these subscribers of all names with an outcome."""
+    told = (
         update(named_papers)
         .where(
-            _column.subscriber_id == subscriber_id,
             _column.told_at.is_(None),
             or_(_column.paper_id.is_not(None), _column.asked_at.is_not(None)),
         )
         .values(told_at=at)
     )
+    for some in split_values(subscriber_ids):
+        conn.execute(told.where(_column.subscriber_id.in_(some)))
 
 
 def forget(

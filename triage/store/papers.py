@@ -47,9 +47,15 @@ _COLUMNS = tuple(papers.c[each.name] for each in fields(Paper))
 _BY_ID = select(*_COLUMNS).where(papers.c.id.in_(bindparam("ids", expanding=True)))
 
 
+_LISTS = [n for n, column in enumerate(_COLUMNS) if column.name in ("authors", "categories")]
+
+
 def _paper(row: Any) -> Paper:
-    fields = {column.name: getattr(row, column.name) for column in _COLUMNS}
-    return Paper(**fields | {name: tuple(fields[name]) for name in ("authors", "categories")})
+    """Return the paper of a row that begins with `_COLUMNS`."""
+    values = list(row[: len(_COLUMNS)])
+    for n in _LISTS:
+        values[n] = tuple(values[n])
+    return Paper(*values)
 
 
 def is_same_work(paper_id: int) -> ColumnElement[bool]:
@@ -239,11 +245,14 @@ def count(conn: Connection) -> int:
 
 
 def insert_papers(conn: Connection, rows: Sequence[dict[str, Any]]) -> list[int]:
-    """Insert works and return their new ids in the order of `rows`."""
+    """Insert works and return their new ids in the order of `rows`.
+
+    The transaction has the turn of PAPERS.
+    """
     if not rows:
         return []
-    # As only one transaction writes, the new ids are those after the last one, in order. RETURNING
-    # would need a statement for each row to keep this order.
+    # As only one transaction inserts papers, the new ids are those after the last one, in order.
+    # RETURNING would need a statement for each row to keep this order.
     last = conn.scalar(select(func.max(papers.c.id))) or 0
     conn.execute(insert(papers), list(rows))
     return list(conn.scalars(select(papers.c.id).where(papers.c.id > last).order_by(papers.c.id)))

@@ -140,6 +140,12 @@ def findable(conn: Connection, ids: Collection[int]) -> set[int]:
     return {id for (id,) in rows_in(conn, query, papers.c.id, ids)}
 
 
+def hidden(conn: Connection, ids: Collection[int]) -> set[int]:
+    """Return those of `ids` that are withdrawn or merged into another paper."""
+    query = select(papers.c.id).where(not_(FINDABLE))
+    return {id for (id,) in rows_in(conn, query, papers.c.id, ids)}
+
+
 def sources(conn: Connection) -> list[str]:
     """Return the names of all sources of papers, sorted; this reads all papers."""
     return list(conn.scalars(select(papers.c.source).distinct().order_by(papers.c.source)))
@@ -185,6 +191,13 @@ def vectors(conn: Connection, encoder_version: str, after: int, n: int) -> tuple
     ids = np.array([row.paper_id for row in rows], dtype=np.int64)
     flat = np.frombuffer(b"".join(row.semantic for row in rows), dtype="<f2").astype(np.float32)
     return ids, flat.reshape(len(ids), -1) if len(ids) else flat.reshape(0, 0)
+
+
+def count_vectors(conn: Connection, encoder_version: str, after: int) -> int:
+    """Return how many papers with ids above `after` have a vector."""
+    query = select(func.count()).select_from(encodings)
+    above = encodings.c.paper_id > after
+    return conn.scalar(query.where(encodings.c.encoder_version == encoder_version, above)) or 0
 
 
 # -- conditions ------------------------------------------------------------------------------------

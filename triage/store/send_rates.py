@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, select
 
 from triage.store.engine.upsert import insert_missing, upsert
 from triage.store.tables import send_rates
 
+# A bucket that was never used, and so is full.
+_NEW = {"tokens": 0.0, "at": datetime(1970, 1, 1, tzinfo=UTC)}
 
-def load(conn: Connection, names: Collection[str]) -> dict[str, tuple[float, datetime]]:
-    """Return the tokens of each bucket and the time of that count; unknown names are left out."""
+
+def lock(conn: Connection, names: Collection[str]) -> dict[str, tuple[float, datetime]]:
+    """Return the tokens of each bucket and the time of that count; a new one counted long ago.
+
+    No other sender takes of them until the transaction ends.
+    """
     query = select(send_rates).where(send_rates.c.name.in_(list(names)))
-    return {row.name: (row.tokens, row.at) for row in conn.execute(query)}
+    query = query.order_by(send_rates.c.name).with_for_update()
+    found = {row.name: row for row in conn.execute(query)}
+    if missing := sorted(set(names) - found.keys()):
+        insert_missing(conn, send_rates, [_NEW | {"name": name} for name in missing])
+        found = {row.name: row for row in conn.execute(query)}
+    return {name: (row.tokens, row.at) for name, row in found.items()}
 
 
 def save(conn: Connection, name: str, tokens: float, at: datetime) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from triage.domain import request_limits
 from triage.domain.protocols import Clock, MustWait, Outcome
 from triage.store import Database, tables
-from triage.store.engine.upsert import upsert
+from triage.store.engine.upsert import insert_missing, upsert
 
 _COLUMNS = [tables.request_limits.c[each.name] for each in fields(request_limits.LimiterState)]
 
@@ -48,7 +48,7 @@ class SharedRequestLimiter:
         if state == before:
             return wait
         with self.database.write() as conn:
-            state, wait = self._decide(self._load(conn))
+            state, wait = self._decide(self._lock(conn))
             self._save(conn, state)
         return wait
 
@@ -61,7 +61,7 @@ class SharedRequestLimiter:
         self, outcome: Outcome, asked_s: float | None = None, stretch: float = 1.0
     ) -> MustWait:
         with self.database.write() as conn:
-            before = self._load(conn)
+            before = self._lock(conn)
             now = self.clock.now()
             after, wait = request_limits.release(
                 before, self.rules, self.owner, now, outcome, asked_s, stretch
@@ -72,6 +72,14 @@ class SharedRequestLimiter:
     def _load(self, conn: Connection) -> request_limits.LimiterState:
         query = select(*_COLUMNS).where(tables.request_limits.c.name == self.name)
         return request_limits.LimiterState(*(conn.execute(query).one_or_none() or ()))
+
+    def _lock(self, conn: Connection) -> request_limits.LimiterState:
+        """Return the state, which no other process changes from now on."""
+        insert_missing(conn, tables.request_limits, [{"name": self.name}])
+        row = tables.request_limits.c.name == self.name
+        return request_limits.LimiterState(
+            *conn.execute(select(*_COLUMNS).where(row).with_for_update()).one()
+        )
 
     def _save(self, conn: Connection, state: request_limits.LimiterState) -> None:
         upsert(conn, tables.request_limits, ["name"], {"name": self.name} | asdict(state))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, select, update
 
 from triage.store.tables import sessions, signup_requests
 
@@ -86,7 +86,17 @@ def forget_before(conn: Connection, at: datetime) -> None:
 
 
 def by_public_id(conn: Connection, public_id: str) -> StoredRequest | None:
-    row = conn.execute(select(signup_requests).where(_column.public_id == public_id)).one_or_none()
+    return _one(conn, select(signup_requests).where(_column.public_id == public_id))
+
+
+def lock(conn: Connection, public_id: str) -> StoredRequest | None:
+    """Return what `by_public_id` does, and keep others from it until the transaction ends."""
+    mine = select(signup_requests).where(_column.public_id == public_id)
+    return _one(conn, mine.with_for_update())
+
+
+def _one(conn: Connection, query: Select[Any]) -> StoredRequest | None:
+    row = conn.execute(query).one_or_none()
     return StoredRequest(**row._mapping) if row else None
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    Select,
     bindparam,
     exists,
     func,
@@ -24,7 +26,6 @@ from sqlalchemy import (
 from triage.domain.chunks import group
 from triage.domain.digest_calendar import Last, latest_date
 from triage.domain.records import (
-    I64,
     Impression,
     MessageState,
     Paper,
@@ -35,44 +36,15 @@ from triage.domain.records import (
 )
 from triage.store import papers as papers_store
 from triage.store import subscribers as subscribers_store
+from triage.store.engine.upsert import insert_new, rows_in
 from triage.store.tables import impressions, messages, papers, slates, subscribers
 
-CHUNK = 10_000
 RECAP = "recap"
 """The policy of papers that are only listed at the end of a digest.
 
 They are in the log so that they are not mailed again. They have no features, so training ignores
 them: a subscriber who skips a title in this list has not judged the paper.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingLog:
-    """Impressions as one array for each column, ordered by date, slate and position.
-
-    Attributes:
-        slate_ids, subscriber_ids, paper_ids: int64 (n,).
-        days: int32 (n,), the slate's date as `date.toordinal()`.
-        positions: int32 (n,), 1-based.
-        scores: float64 (n,), as ranked; propensities: float32 (n,).
-        features: float32 (n, n_features).
-    """
-
-    slate_ids: I64
-    subscriber_ids: I64
-    paper_ids: I64
-    days: NDArray[np.int32]
-    positions: NDArray[np.int32]
-    scores: NDArray[np.float64]
-    propensities: NDArray[np.float32]
-    features: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.slate_ids)
-
-    def select_rows(self, rows: slice | I64 | NDArray[np.bool_]) -> TrainingLog:
-        """Return some rows; a slice copies nothing."""
-        return TrainingLog(*(getattr(self, each.name)[rows] for each in fields(self)))
 
 
 _OF_SLATE = tuple(each.name for each in fields(Slate) if each.name in slates.c)
@@ -96,19 +68,40 @@ _CARRIED = (
 )
 
 
-def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
-    """Store a slate with its impressions and return its id.
+def save_each(
+    conn: Connection, several: Sequence[Slate], run_id: int, at: datetime
+) -> dict[int, int]:
+    """Store slates of one date with their impressions; return the new ids by subscriber id.
+
+    A slate is left out if its subscriber has one for that date.
 
     Raises:
-        sqlalchemy.exc.IntegrityError: the subscriber has a slate for that date, or was shown one
-            of the papers before.
+        sqlalchemy.exc.IntegrityError: a subscriber was shown one of the papers before.
     """
-    row = {name: getattr(slate, name) for name in _OF_SLATE}
-    row |= {"subscriber_id": slate.subscriber.id, "run_id": run_id, "created_at": at}
-    slate_id = int(conn.execute(insert(slates).returning(slates.c.id), row).scalar_one())
-    of = {"slate_id": slate_id, "subscriber_id": slate.subscriber.id}
     rows = [
-        {
+        {name: getattr(slate, name) for name in _OF_SLATE}
+        | {"subscriber_id": slate.subscriber.id, "run_id": run_id, "created_at": at}
+        for slate in several
+    ]
+    returned = slates.c["subscriber_id", "id"]
+    of_day = ["subscriber_id", "on"]
+    inserted = insert_new(conn, slates, rows, unique=of_day, returning=returned)
+    new: dict[int, int] = {row.subscriber_id: row.id for row in inserted}
+    shown = [
+        row
+        for slate in several
+        if slate.subscriber.id in new
+        for row in _impression_rows(slate, new[slate.subscriber.id])
+    ]
+    if shown:
+        conn.execute(insert(impressions), shown)
+    return new
+
+
+def _impression_rows(slate: Slate, slate_id: int) -> Iterator[dict[str, Any]]:
+    of = {"slate_id": slate_id, "subscriber_id": slate.subscriber.id}
+    for shown in slate.impressions:
+        yield {
             **of,
             "paper_id": shown.paper.id,
             "position": shown.position,
@@ -119,17 +112,10 @@ def save(conn: Connection, slate: Slate, run_id: int, at: datetime) -> int:
             "reasons": [[reason.kind, reason.text] for reason in shown.reasons],
             "prior": shown.prior,
         }
-        for shown in slate.impressions
-    ]
     recap: dict[str, Any] = {"score": 0.0, "propensity": 1.0, "policy": RECAP, "prior": None}
     recap |= {"features": b"", "reasons": []}
-    rows += [
-        {**of, **recap, "paper_id": paper.id, "position": position}
-        for position, paper in enumerate(slate.recap, start=len(slate.impressions) + 1)
-    ]
-    if rows:
-        conn.execute(insert(impressions), rows)
-    return slate_id
+    for position, paper in enumerate(slate.recap, start=len(slate.impressions) + 1):
+        yield {**of, **recap, "paper_id": paper.id, "position": position}
 
 
 def _papers_of(conn: Connection, slate_id: int) -> tuple[tuple[Impression, ...], tuple[Paper, ...]]:
@@ -227,9 +213,9 @@ def _is_ahead(now: datetime) -> ColumnElement[bool]:
 
 
 def sent_days(
-    conn: Connection, first: date, subscriber_id: int | None = None
+    conn: Connection, first: date, subscriber_ids: Collection[int]
 ) -> dict[int, list[date]]:
-    """Return the dates of sent digests by subscriber id, oldest first; of all or one subscriber.
+    """Return the dates of sent digests by subscriber id, oldest first.
 
     Up to `first`, only the newest date of each subscriber is included.
     """
@@ -237,19 +223,37 @@ def sent_days(
         select(slates.c.subscriber_id, slates.c.on)
         .join(messages, messages.c.slate_id == slates.c.id)
         .where(messages.c.state == MessageState.SENT)
-        .order_by(slates.c.on)
     )
-    if subscriber_id is not None:
-        sent = sent.where(slates.c.subscriber_id == subscriber_id)
-    early = sent.where(slates.c.on <= first).order_by(None).subquery()
-    newest = select(early.c.subscriber_id, func.max(early.c.on)).group_by(early.c.subscriber_id)
-    return group([*conn.execute(newest), *conn.execute(sent.where(slates.c.on > first))])
+    newest = (
+        select(slates.c.subscriber_id, func.max(slates.c.on))
+        .join(messages, messages.c.slate_id == slates.c.id)
+        .where(messages.c.state == MessageState.SENT, slates.c.on <= first)
+        .group_by(slates.c.subscriber_id)
+    )
+    later = sent.where(slates.c.on > first).order_by(slates.c.on)
+    of = slates.c.subscriber_id
+    found = [rows_in(conn, query, of, subscriber_ids) for query in (newest, later)]
+    return group(pair for rows in found for pair in rows)
 
 
 def shown_papers(conn: Connection, subscriber_id: int) -> set[int]:
     """Return the ids of all works that this subscriber was ever shown."""
-    query = select(papers_store.WORK).join(impressions, impressions.c.paper_id == papers.c.id)
-    return set(conn.scalars(query.filter_by(subscriber_id=subscriber_id).where(_IS_KEPT)))
+    return shown_papers_of_each(conn, [subscriber_id], date.min)[subscriber_id]
+
+
+def shown_papers_of_each(
+    conn: Connection, subscriber_ids: Collection[int], listed_from: date
+) -> defaultdict[int, set[int]]:
+    """Return the works that each subscriber was ever shown, of those listed since a day."""
+    query = (
+        select(impressions.c.subscriber_id, papers_store.WORK)
+        .join(impressions, impressions.c.paper_id == papers.c.id)
+        .where(_IS_KEPT, papers.c.listed_on >= listed_from)
+    )
+    found: defaultdict[int, set[int]] = defaultdict(set)
+    for who, work in rows_in(conn, query, impressions.c.subscriber_id, subscriber_ids):
+        found[who].add(work)
+    return found
 
 
 def showing(conn: Connection, subscriber_id: int, paper_id: int) -> int | None:
@@ -331,59 +335,6 @@ def shows_withdrawn(slate_id: ColumnElement[Any] | int | None) -> ColumnElement[
     )
 
 
-def training_log(conn: Connection, feature_version: str, n_features: int) -> TrainingLog:
-    """Return every impression with features of that version that was not released.
-
-    Rows whose features are not `n_features` finite numbers are damaged and left out. The rows are
-    read in chunks, because a log may have a million rows.
-    """
-    of_version = select(slates.c.id, slates.c.on).filter_by(feature_version=feature_version)
-    days = {id: on.toordinal() for id, on in conn.execute(of_version)}
-    each = impressions.c
-    query = (
-        select(
-            *each["slate_id", "subscriber_id"],
-            papers_store.WORK,
-            *each["position", "score", "propensity", "features"],
-        )
-        .join(slates, slates.c.id == each.slate_id)
-        .join(papers, papers.c.id == each.paper_id)
-        .where(slates.c.feature_version == feature_version, _IS_KEPT)
-        .order_by(each.id)
-    )
-    n_rows = conn.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
-    columns = np.empty((6, n_rows), dtype=np.float64)
-    features = np.empty((n_rows, n_features), dtype=np.float32)
-    n = 0
-    rows = conn.execute(query.execution_options(yield_per=CHUNK))
-    for part in rows.partitions():
-        complete = [row for row in part if len(row[-1]) == 4 * n_features]
-        if not complete:
-            continue
-        *values, blobs = zip(*complete, strict=True)
-        found = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(-1, n_features)
-        good = np.isfinite(found).all(axis=1)
-        end = n + int(good.sum())
-        columns[:, n:end] = np.array(values, dtype=np.float64)[:, good]
-        features[n:end] = found[good]
-        n = end
-    columns, features = columns[:, :n], features[:n]
-    slate_ids = columns[0].astype(np.int64)
-    log = TrainingLog(
-        slate_ids=slate_ids,
-        subscriber_ids=columns[1].astype(np.int64),
-        paper_ids=columns[2].astype(np.int64),
-        days=np.array([days[id] for id in slate_ids.tolist()], dtype=np.int32),
-        positions=columns[3].astype(np.int32),
-        scores=columns[4],
-        propensities=columns[5].astype(np.float32),
-        features=features,
-    )
-    order = np.lexsort((log.positions, log.slate_ids, log.days))
-    # The nightly run writes in this order, and then the features need no second copy.
-    return log if bool((order == np.arange(n)).all()) else log.select_rows(order)
-
-
 @dataclass(frozen=True, slots=True)
 class ShownChance:
     """A shown paper, the chance that was told, and the one before corrections."""
@@ -396,34 +347,50 @@ class ShownChance:
 
 
 def shown_chances(
-    conn: Connection,
-    limit: int,
-    subscriber_id: int | None = None,
-    *,
-    first: date | None = None,
-    before: date | None = None,
+    conn: Connection, limit: int, *, first: date | None = None, before: date | None = None
 ) -> list[ShownChance]:
-    """Return the newest shown papers with chances, newest first; of all or one subscriber.
+    """Return the newest shown papers with chances, newest first.
 
     Args:
         first, before: leave out digests before `first`, or on `before` and later.
     """
+    query = _with_chances(before).order_by(impressions.c.id.desc()).limit(limit)
+    if first is not None:
+        query = query.where(slates.c.on >= first)
+    return [ShownChance(*row) for row in conn.execute(query)]
+
+
+def shown_chances_of_each(
+    conn: Connection, limit: int, subscriber_ids: Collection[int], before: date | None = None
+) -> dict[int, list[ShownChance]]:
+    """Return the newest `limit` shown papers of each subscriber, newest first.
+
+    Args:
+        before: leave out digests on this date and later.
+    """
+    newest = func.row_number().over(
+        partition_by=impressions.c.subscriber_id, order_by=impressions.c.id.desc()
+    )
+    ranked = (
+        _with_chances(before)
+        .add_columns(newest.label("place"))
+        .where(impressions.c.subscriber_id.in_(list(subscriber_ids)))
+        .subquery()
+    )
+    query = select(*list(ranked.c)[:-1]).where(ranked.c.place <= limit).order_by(ranked.c.place)
+    shown = (ShownChance(*row) for row in conn.execute(query))
+    return group((each.subscriber_id, each) for each in shown)
+
+
+def _with_chances(before: date | None) -> Select[Any]:
     each = impressions.c
     query = (
         select(each.subscriber_id, each.slate_id, papers_store.WORK, each.score, each.prior)
         .join(slates, slates.c.id == each.slate_id)
         .join(papers, papers.c.id == each.paper_id)
         .where(each.prior.is_not(None), each.released_at.is_(None))
-        .order_by(each.id.desc())
-        .limit(limit)
     )
-    if subscriber_id is not None:
-        query = query.where(each.subscriber_id == subscriber_id)
-    if first is not None:
-        query = query.where(slates.c.on >= first)
-    if before is not None:
-        query = query.where(slates.c.on < before)
-    return [ShownChance(*row) for row in conn.execute(query)]
+    return query if before is None else query.where(slates.c.on < before)
 
 
 def listing(conn: Connection, limit: int) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    bindparam,
     case,
     delete,
     exists,
@@ -26,8 +27,8 @@ from sqlalchemy import (
 
 from triage.domain.mail_addresses import to_ascii, to_unicode
 from triage.domain.records import Detail, Frequency, Subscriber, SubscriberState
-from triage.errors import DatabaseError
-from triage.store.engine.upsert import rows_in
+from triage.errors import DatabaseError, NotFound
+from triage.store.engine.upsert import rows_in, split_values
 from triage.store.tables import signup_requests, subscribers
 
 log = structlog.get_logger()
@@ -38,6 +39,14 @@ _KINDS = {"state": SubscriberState, "frequency": Frequency, "detail": Detail}
 _TUPLES = ("categories", "followed_authors", "include_keywords", "exclude_keywords")
 _TEXTS = ("email", "zone", "interests")
 _NUMBERS = ("hour", "weekdays", "score_floor", "size", "community")
+# Built once, because every vote and every message runs one of them.
+_OF_IDS = (
+    select(subscribers.c.id)
+    .where(subscribers.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(subscribers.c.id)
+)
+_LOCK = _OF_IDS.with_for_update(key_share=True)
+_HOLD = _OF_IDS.with_for_update(read=True)
 # What a row raises that another program, or a damaged disk, has written.
 _UNREADABLE = (ValueError, TypeError)
 
@@ -118,6 +127,12 @@ def by_id(conn: Connection, id: int) -> Subscriber | None:
     return _one(conn, subscribers.c.id == id)
 
 
+def by_ids(conn: Connection, ids: Collection[int]) -> list[Subscriber]:
+    """Return the stored subscribers among `ids`, oldest first."""
+    rows = rows_in(conn, select(subscribers), subscribers.c.id, ids)
+    return sorted((_subscriber(row) for row in rows), key=lambda each: each.id)
+
+
 def by_email_key(conn: Connection, email_key: str) -> Subscriber | None:
     return _one(conn, subscribers.c.email_key == email_key)
 
@@ -192,9 +207,37 @@ def _in_states(query: Select[Any], states: Sequence[SubscriberState]) -> Select[
     return query.order_by(subscribers.c.id)
 
 
-def still_there(conn: Connection, ids: Iterable[int]) -> set[int]:
-    """Return those of the ids whose subscribers were not erased."""
-    return {id for (id,) in rows_in(conn, select(subscribers.c.id), subscribers.c.id, ids)}
+def lock(conn: Connection, ids: Iterable[int]) -> set[int]:
+    """Keep all other writers from these subscribers until the transaction ends.
+
+    Whoever reads and then writes what belongs to a subscriber calls this first: preferences, votes,
+    collections, interests, digests and other mail. Who inserts rows without it is not kept off.
+
+    Returns:
+        Those of the ids whose subscribers were not erased.
+    """
+    return {id for some in split_values(ids) for id in conn.scalars(_LOCK, {"ids": some})}
+
+
+def lock_one(conn: Connection, id: int) -> None:
+    """Do the same as `lock`.
+
+    Raises:
+        NotFound: the subscriber was erased.
+    """
+    if not lock(conn, [id]):
+        raise NotFound("this subscriber is no longer stored")
+
+
+def lock_by_public_id(conn: Connection, public_id: str) -> Subscriber | None:
+    """Do the same as `lock`, and return the subscriber; None if there is none."""
+    found = contact(conn, public_id=public_id)
+    return by_id(conn, found.id) if found and lock(conn, [found.id]) else None
+
+
+def hold(conn: Connection, id: int) -> None:
+    """Keep a subscriber from being changed; others may hold them at the same time, too."""
+    conn.execute(_HOLD, {"ids": [id]})
 
 
 def set_state(conn: Connection, id: int, state: SubscriberState, at: datetime) -> bool:
@@ -253,6 +296,7 @@ def forget_pending(conn: Connection, before: datetime) -> int:
 
 def erase(conn: Connection, id: int) -> None:
     """Delete a subscriber, all rows that reference them, and the requests of their address."""
+    lock(conn, [id])
     email = conn.scalar(select(subscribers.c.email).where(subscribers.c.id == id)) or ""
     # Earlier releases stored domains in Unicode.
     same = {email.lower(), to_ascii(email).lower()}

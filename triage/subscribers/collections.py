@@ -56,6 +56,7 @@ def unsave(
     If no collection has it then, its saves are deleted, too; other votes stay.
     """
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         n = store.collections.take_out(conn, subscriber.id, [paper_id], of=collection)
         if n and not store.collections.holding(conn, subscriber.id, paper_id):
             store.events.forget_saves(conn, subscriber.id, [paper_id])
@@ -93,7 +94,9 @@ def place(
 
 def get_or_create_default(db: Database, clock: Clock, subscriber: Subscriber) -> int:
     """Return the id of a subscriber's default collection."""
-    return db.execute(votes.default_collection, subscriber.id, clock.now())
+    with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
+        return votes.default_collection(conn, subscriber.id, clock.now())
 
 
 def create(db: Database, clock: Clock, subscriber: Subscriber, name: str, query: str = "") -> int:
@@ -103,6 +106,7 @@ def create(db: Database, clock: Clock, subscriber: Subscriber, name: str, query:
         ConfigError: the name is empty, too long or taken, or there are MOST collections.
     """
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         name = _check_name(conn, subscriber, name)
         if len(store.collections.of(conn, subscriber.id)) >= MOST:
             raise ConfigError(f"You have {MOST} collections and searches. Delete one first.")
@@ -118,6 +122,7 @@ def rename(db: Database, subscriber: Subscriber, id: int, name: str) -> None:
         NotFound: the subscriber has no such collection, or it is the default one.
     """
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         _find_own(conn, subscriber, id)
         store.collections.change(conn, id, name=_check_name(conn, subscriber, name, id))
 
@@ -145,6 +150,7 @@ def delete(db: Database, subscriber: Subscriber, id: int, *, unsaves: bool) -> N
         NotFound: the subscriber has no such collection, or it is the default one.
     """
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         collection = _find_own(conn, subscriber, id)
         alone = store.collections.find_only_in(conn, collection)
         store.collections.remove(conn, id)

@@ -32,6 +32,7 @@ def get_or_create_feed(
 ) -> FeedLinks:
     """Return the addresses of a subscriber's feed; they stay the same until it is revoked."""
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         feed = store.digest_feeds.of(conn, subscriber.id)
         if feed is None:
             feed = secrets.token_hex(10), clock.now()

@@ -21,6 +21,7 @@ def forget(db: Database, clock: Clock, subscriber: Subscriber) -> int:
     in their collections.
     """
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         n = len(store.events.votes(conn, subscriber.id))
         store.forgotten_votes.forget(conn, subscriber.id, clock.now())
         store.user_models.forget(conn, subscriber.id)
@@ -39,6 +40,7 @@ def can_restore_until(conn: Connection, clock: Clock, subscriber: Subscriber) ->
 def restore(db: Database, clock: Clock, subscriber: Subscriber) -> bool:
     """Bring forgotten votes back; return False if there are none, or the hour is over."""
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         if can_restore_until(conn, clock, subscriber) is None:
             return False
         store.forgotten_votes.restore(conn, subscriber.id, clock.now() - KEPT)

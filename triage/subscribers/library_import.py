@@ -148,6 +148,7 @@ def _import_entries(
     ]
     looked_up = named_papers.look_up(db, lookups, clock, names, progress)
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         stored = named_papers.find_stored(conn, entries)
         before = {vote.paper_id for vote in store.events.votes(conn, subscriber.id)}
         report = _sort_entries(entries, stored, before, looked_up)
@@ -258,6 +259,7 @@ def sync_zotero(
         # An empty answer is more often an error than an emptied library.
         return report
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         # Some were not stored when the library was read before.
         add_likes(conn, subscriber.id, (), clock.now(), ZOTERO, _find_own(conn, entries))
         liked = store.events.find_liked_by(conn, subscriber.id, ZOTERO)
@@ -285,6 +287,7 @@ def like_own(db: Database, clock: Clock, subscriber: Subscriber, author: str) ->
     if " " not in key:
         raise ConfigError("one word is no author's name: give the first name, too")
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         ids = store.search.newest(conn, Filters(author=author), MOST_OF_AN_AUTHOR)
         papers = store.papers.load(conn, ids)
         own = [id for id in ids if key in author_keys(papers[id].authors)]

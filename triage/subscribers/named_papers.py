@@ -230,6 +230,7 @@ def fetch_ids(
     report = look_up(database, lookups, clock, names, progress)
     now = clock.now()
     with database.write() as conn:
+        store.take_turn(conn, store.Turn.NAMES)
         left = [n for n, id in enumerate(find_stored(conn, names)) if id is None]
         store.named_papers.add(conn, None, [names[n] for n in left], "", now)
         store.named_papers.mark_asked(conn, report.answered, now)
@@ -280,10 +281,14 @@ def make_likes(database: Database, clock: Clock) -> int:
         found = [(each, id) for each, id in zip(some, papers, strict=True) if id is not None]
         if found:
             with database.write() as conn:
-                store.named_papers.mark_found(conn, [(each.id, id) for each, id in found])
-                for each, id in found:
-                    _like(conn, each, id, clock.now())
-        n_found += len(found)
+                people = {who for each, _ in found if (who := each.subscriber_id) is not None}
+                store.subscribers.lock(conn, people)
+                # In the order in which `mark_asked` changes them.
+                for each, id in sorted(found, key=lambda pair: pair[0].named.key):
+                    # Meanwhile the subscriber may have let it be forgotten.
+                    if store.named_papers.mark_found(conn, each.id, id):
+                        _like(conn, each, id, clock.now())
+                        n_found += 1
 
 
 def _like(conn: Connection, name: StoredName, paper_id: int, now: datetime) -> None:

@@ -43,7 +43,8 @@ class Sessions:
         claims = self._keyring.verify(token, Purpose.LOGIN, now)
         secret = secrets.token_urlsafe(32)
         with self._database.write() as conn:
-            request = store.signups.by_public_id(conn, claims.slate)
+            # Locked, so that wrong codes at the same moment are all counted.
+            request = store.signups.lock(conn, claims.slate)
             subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
             if request is None or subscriber is None or request.used_at is not None:
                 raise TokenExpired(_USED)

@@ -184,8 +184,7 @@ class Signup:
         waiting = self.database.fetch(store.signups.unanswered, AT_ONCE)
         for ask in waiting:
             try:
-                with self.database.write() as conn:
-                    n_sent += self._answer(conn, ask, self.clock.now())
+                n_sent += self.database.execute(self._answer, ask, self.clock.now())
             except (ConfigError, MessageError) as error:
                 # One address that no mail can go to must not keep the others waiting.
                 log.warning("not answered", ask=ask.public_id, why=str(error))
@@ -196,12 +195,16 @@ class Signup:
         """Delete old requests, addresses that were never confirmed, and forgotten votes."""
         now = self.clock.now()
         with self.database.write() as conn:
+            # Nobody who is just being answered is forgotten.
+            store.take_turn(conn, store.Turn.SIGNUPS)
             store.signups.forget_before(conn, now - KEPT)
             n = store.subscribers.forget_pending(conn, now - CONFIRM_WITHIN)
             store.forgotten_votes.delete_until(conn, now - forgotten_votes.KEPT)
         return f"{n} addresses were never confirmed and are forgotten"
 
     def _answer(self, conn: Connection, ask: StoredRequest, now: datetime) -> bool:
+        # The limits count what was answered to all, so one is answered at a time.
+        store.take_turn(conn, store.Turn.SIGNUPS)
         if not store.signups.answer(conn, ask, now):
             return False
         note = self._note_for(conn, ask, now)
@@ -218,6 +221,7 @@ class Signup:
         if store.suppressions.reason(conn, self.address_hash(ask.email)) is not None:
             return None
         key = store.subscribers.email_key(ask.email)
+        store.take_turn(conn, store.Turn.ADDRESS, key)
         known = store.subscribers.by_email_key(conn, key)
         if known is not None and known.state is SubscriberState.SUPPRESSED:
             return None
@@ -265,18 +269,19 @@ class Signup:
         Raises:
             NotFound: the subscriber was erased, and gets nothing either.
         """
-        now = self.clock.now()
-        with self.database.write() as conn:
-            subscriber = store.subscribers.by_public_id(conn, public_id)
-            if subscriber is None:
-                raise NotFound("this subscriber is no longer stored and gets no mail")
-            left = store.messages.stop(conn, subscriber.id, SubscriberState.UNSUBSCRIBED, now)
-            if not left or subscriber.state is not SubscriberState.ACTIVE:
-                return ""
-            ask = self._new_ask(Kind.LEAVE, subscriber.email, "", answered_at=now)
-            store.signups.add(conn, **ask)
-            self._send(conn, NoteKind.GOODBYE, subscriber, ask["public_id"], now)
-            return self._token(NoteKind.GOODBYE, subscriber, ask["public_id"], now)
+        return self.database.execute(self._leave, public_id, self.clock.now())
+
+    def _leave(self, conn: Connection, public_id: str, now: datetime) -> str:
+        subscriber = store.subscribers.lock_by_public_id(conn, public_id)
+        if subscriber is None:
+            raise NotFound("this subscriber is no longer stored and gets no mail")
+        left = store.messages.stop(conn, subscriber.id, SubscriberState.UNSUBSCRIBED, now)
+        if not left or subscriber.state is not SubscriberState.ACTIVE:
+            return ""
+        ask = self._new_ask(Kind.LEAVE, subscriber.email, "", answered_at=now)
+        store.signups.add(conn, **ask)
+        self._send(conn, NoteKind.GOODBYE, subscriber, ask["public_id"], now)
+        return self._token(NoteKind.GOODBYE, subscriber, ask["public_id"], now)
 
     def come_back(self, subscriber: Subscriber) -> None:
         """Start the digests of a subscriber who is logged in again.
@@ -327,8 +332,8 @@ class Signup:
         now = self.clock.now()
         claims = self.keyring.verify(token, Purpose.CONFIRM, now)
         with self.database.write() as conn:
+            subscriber = store.subscribers.lock_by_public_id(conn, claims.subscriber)
             ask = store.signups.by_public_id(conn, claims.slate)
-            subscriber = store.subscribers.by_public_id(conn, claims.subscriber)
             if ask is None or subscriber is None:
                 raise TokenExpired("this address waited too long for its confirmation")
             is_suppressed = store.suppressions.reason(conn, self.address_hash(subscriber.email))

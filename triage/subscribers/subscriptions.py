@@ -73,6 +73,7 @@ def add(
         looked_up = named_papers.look_up(db, lookups, clock, list(names.values()))
     now = clock.now()
     with db.write() as conn:
+        store.take_turn(conn, store.Turn.ADDRESS, key)
         known = store.subscribers.by_email_key(conn, key)
         if known is not None:
             return AddResult(known, new=False)
@@ -202,7 +203,7 @@ def pause(db: Database, email: str, clock: Clock, until: date | None = None) -> 
         NotFound: no such subscriber.
     """
     with db.write() as conn:
-        subscriber = _by_email(conn, email)
+        subscriber = _lock_by_email(conn, email)
         if subscriber.state is not SubscriberState.ACTIVE:
             return False
         if until is None:
@@ -224,7 +225,7 @@ def resume(
         NotFound: no such subscriber.
     """
     with db.write() as conn:
-        subscriber = _by_email(conn, email)
+        subscriber = _lock_by_email(conn, email)
         if subscriber.state is SubscriberState.PENDING:
             raise ConfigError("this address was never confirmed: erase it and add it again")
         _refuse_suppressed(conn, subscriber.email, address_hash)
@@ -259,6 +260,7 @@ def take_back(db: Database, subscriber: Subscriber, paper_id: int) -> bool:
     The save of a paper in a collection stays: `collections.unsave` takes it back.
     """
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         is_saved = bool(store.collections.holding(conn, subscriber.id, paper_id))
         return store.events.forget(conn, subscriber.id, paper_id, saves=not is_saved) > 0
 
@@ -289,6 +291,12 @@ def _by_email(conn: Connection, email: str) -> Subscriber:
     if subscriber is None:
         raise NotFound(_NO_SUBSCRIBER)
     return subscriber
+
+
+def _lock_by_email(conn: Connection, email: str) -> Subscriber:
+    """Return what `_by_email` does, of a subscriber whom no other writer changes from now on."""
+    store.subscribers.lock_one(conn, _by_email(conn, email).id)
+    return _by_email(conn, email)
 
 
 def _refuse_suppressed(

@@ -109,6 +109,7 @@ def record_vote(
         digest = store.slates.find_delivery(conn, claims.slate, claims.subscriber)
         if digest is None:
             raise NotFound("the digest with this link is no longer stored")
+        store.subscribers.lock_one(conn, digest.subscriber_id)
         evidence = evidence | _since_sent(digest.sent_at, clock.now())
         evidence["trust"] = trust(evidence)
         if origin is None:
@@ -142,6 +143,7 @@ def undo_votes(db: Database, claims: Claims, since: datetime) -> Impression:
     with db.write() as conn:
         digest = store.slates.find_delivery(conn, claims.slate, claims.subscriber)
         if digest is not None:
+            store.subscribers.lock_one(conn, digest.subscriber_id)
             id = impression.paper.id
             gone = store.events.forget_by_link(conn, digest.slate_id, id, since)
             if EventKind.SAVE in gone:
@@ -160,6 +162,7 @@ def record_mailed_vote(
     digest = store.slates.find_delivery(conn, claims.slate, claims.subscriber)
     if shown is None or digest is None or claims.action is None:
         return False
+    store.subscribers.lock_one(conn, digest.subscriber_id)
     _store_vote(
         conn,
         digest.subscriber_id,
@@ -194,6 +197,7 @@ def vote(
         NotFound: no such paper is stored, or the subscriber has no such collection.
     """
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         if paper_id not in store.papers.load(conn, [paper_id]):
             raise NotFound("this paper is no longer stored")
         if collection is not None:
@@ -218,6 +222,7 @@ def vote(
 def believe(db: Database, subscriber: Subscriber) -> int:
     """Let a subscriber's suspected scanner votes count; return their number."""
     with db.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         trusted = store.events.mark_trusted(conn, subscriber.id)
         for vote in trusted:
             if vote.kind is EventKind.SAVE:
@@ -240,7 +245,10 @@ def _store_vote(
     evidence: dict[str, Any],
     origin: Origin,
 ) -> bool:
-    """Store a vote; return False if the last one on the paper was the same."""
+    """Store a vote; return False if the last one on the paper was the same.
+
+    The caller has locked the subscriber, as for what follows.
+    """
     if kind is EventKind.SAVE and origin is Origin.PERSON:
         _collect(conn, subscriber_id, paper_id, now)
     last = store.events.last_vote(conn, subscriber_id, paper_id)
@@ -309,9 +317,7 @@ def import_votes(db: Database, lines: Iterable[str], clock: Clock) -> ImportedVo
         bad += wrong
         for block in timed.split(votes):
             with db.write() as conn:
-                there = store.subscribers.still_there(
-                    conn, {vote.subscriber_id for _, vote in block}
-                )
+                there = store.subscribers.lock(conn, {vote.subscriber_id for _, vote in block})
                 kept = [vote for _, vote in block if vote.subscriber_id in there]
                 new = store.events.append_missing(conn, kept)
                 stored += len(new)

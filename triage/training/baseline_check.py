@@ -18,7 +18,7 @@ from triage import store
 from triage.domain.digest_calendar import digest_at
 from triage.domain.records import F64, I64, LIKES, Paper, Subscriber
 from triage.store import Connection
-from triage.store.slates import TrainingLog
+from triage.store.training_log import TrainingLog
 from triage.training.evaluation.baselines import NAMES, PastBaselines
 
 MOST_SUBSCRIBERS = 12

@@ -34,7 +34,7 @@ from triage.ranking.serving.active_models import (
 from triage.ranking.serving.model_store import ModelStore
 from triage.ranking.serving.model_versions import delete_old_models
 from triage.store import Database
-from triage.store.slates import TrainingLog
+from triage.store.training_log import TrainingLog
 from triage.training.baseline_check import baseline_scores, sample_rows
 from triage.training.dataset import Examples, History
 from triage.training.evaluation.bootstrap import Interval, fixed_rng, interval
@@ -62,6 +62,8 @@ log = structlog.get_logger()
 HELD_OUT = 1 / 3
 MOST_DAYS_HELD_OUT = 14
 ROWS_EXPLAINED = 300
+MOST_ROWS = 1_000_000
+"""The log of more impressions is sampled by whole subscribers, so that one machine can train."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,9 @@ def train(database: Database, model_store: ModelStore, clock: Clock) -> TrainRep
     today = clock.now().date()
     pair = ensure_active_models(database, model_store, clock, today)
     pretrained = model_store.pretrained_scorer()
-    lessons, looks = load_training_rows(database)
+    with database.read() as conn:
+        every = store.training_log.training_step(conn, FEATURE_VERSION, MOST_ROWS)
+    lessons, looks = load_training_rows(database, every)
     data = _split_data(database, model_store, clock, pair, lessons)
     model = _fit(model_store, data.earlier, data.encoder, data.history, data.until)
     scorers = {
@@ -172,6 +176,7 @@ def train(database: Database, model_store: ModelStore, clock: Clock) -> TrainRep
         "challenger_ndcg": _number(metrics["challenger"].mean),
         "serving_ndcg": _number(metrics["serving"].mean),
         "n_votes": n_votes,
+        "log_of": "every subscriber" if every == 1 else f"one subscriber in {every}",
         **_card(model, data.later, metrics, looks),
         **model_store.facts(version),
         "past_days": len(model.examples.group_sizes),
@@ -289,11 +294,15 @@ def train_in_words(database: Database, model_store: ModelStore, clock: Clock) ->
     return f"{report.version} {'promoted' if report.promoted else 'not promoted'}: {report.why}"
 
 
-def load_training_rows(database: Database) -> tuple[TrainingRows, Attention]:
-    """Return the labelled log and its position bias; empty if there are no votes on digests."""
+def load_training_rows(database: Database, every: int = 1) -> tuple[TrainingRows, Attention]:
+    """Return the labelled log and its position bias; empty if there are no votes on digests.
+
+    Args:
+        every: only the log of every k-th subscriber, see `store.training_log.load`.
+    """
     with database.read() as conn:
-        shown = store.slates.training_log(conn, FEATURE_VERSION, len(FEATURES))
-        votes = store.events.all_votes(conn)
+        shown = store.training_log.load(conn, FEATURE_VERSION, len(FEATURES), every)
+        votes = store.events.all_votes(conn, every=every)
     return label_training_log(shown, votes)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from threading import Thread
+from threading import Event
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -110,12 +110,14 @@ def create_app(
         return pages.show("error_broken", 503 if isinstance(error, DatabaseError) else 500)
 
     @asynccontextmanager
-    async def prepare_search(_: Starlette) -> AsyncIterator[None]:
-        Thread(target=page.search.prepare, daemon=True).start()
+    async def keep_search_ready(_: Starlette) -> AsyncIterator[None]:
+        stopped = Event()
+        page.search.keep_ready(stopped)
         yield
+        stopped.set()
 
     app = Starlette(
-        lifespan=prepare_search,
+        lifespan=keep_search_ready,
         routes=[
             *browse.routes(page),
             *paper.routes(page),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -34,7 +34,6 @@ _SOURCES_FOR: Final = timedelta(minutes=10)
 _FILTERS: Final = ("since", "until", "category", "source", "author")
 _SNIPPET: Final = 280
 _LEAD: Final = 120
-_WORD: Final = re.compile(r"[^\W_]+")
 _ENDING: Final = re.compile(r"(?<=\w{3})(?:ations?|ings?|ers?|ed|e?s|e)$")
 
 Piece = tuple[str, bool]
@@ -168,30 +167,40 @@ def _stem(word: str) -> str:
     return _ENDING.sub("", without_diacritics(word.lower()))
 
 
-@lru_cache(maxsize=256)
-def _words_beginning_with(stems: frozenset[str]) -> re.Pattern[str]:
-    either = "|".join(map(re.escape, sorted(stems)))
-    return re.compile(rf"(?<![^\W_])(?:{either})[^\W_]*", re.IGNORECASE)
+@lru_cache(maxsize=512)
+def _possible_matches(stems: frozenset[str], is_ascii: bool) -> re.Pattern[str]:
+    """Return a pattern of the words in lower case that begin with a stem, accents or not."""
+    beginnings = [re.escape(stem) for stem in sorted(stems)]
+    if not is_ascii:
+        beginnings.append(r"[^\W_]*[^\W_\x00-\x7f]")
+    return re.compile(rf"(?<![^\W_])(?:{'|'.join(beginnings)})[^\W_]*")
 
 
 def _matches(text: str, stems: frozenset[str]) -> list[tuple[int, int, str]]:
     """Return where the words with these stems begin and end, and the stem of each."""
     if not stems:
         return []
-    # Without accents, a stem is the beginning of its word, and few words have to be looked at.
-    words = _words_beginning_with(stems) if text.isascii() else _WORD
-    found = ((word, _stem(word[0])) for word in words.finditer(text))
+    lower = text.lower()
+    if len(lower) != len(text):
+        # The dotted capital I is two letters in lower case.
+        lower = text
+    words = _possible_matches(stems, text.isascii()).finditer(lower)
+    found = ((word, _stem(word[0])) for word in words)
     return [(word.start(), word.end(), stem) for word, stem in found if stem in stems]
+
+
+def _pieces(text: str, matches: Sequence[tuple[int, int, str]]) -> list[Piece]:
+    pieces: list[Piece] = []
+    at = 0
+    for start, end, _ in matches:
+        pieces += [(text[at:start], False), (text[start:end], True)]
+        at = end
+    return [piece for piece in (*pieces, (text[at:], False)) if piece[0]]
 
 
 def marked(text: str, stems: frozenset[str]) -> list[Piece]:
     """Return a text in pieces, in which the words with these stems are marked."""
-    pieces: list[Piece] = []
-    at = 0
-    for start, end, _ in _matches(text, stems):
-        pieces += [(text[at:start], False), (text[start:end], True)]
-        at = end
-    return [piece for piece in (*pieces, (text[at:], False)) if piece[0]]
+    return _pieces(text, _matches(text, stems))
 
 
 def snippet(text: str, stems: frozenset[str], longest: int) -> list[Piece]:
@@ -210,5 +219,7 @@ def snippet(text: str, stems: frozenset[str], longest: int) -> list[Piece]:
         start = sentence + 2 if sentence >= 0 else start
     end = len(text) if len(text) <= start + longest else text.rfind(" ", start, start + longest)
     end = end if end > start else start + longest
-    before, after = "… " if start else "", " …" if end < len(text) else ""
-    return marked(f"{before}{text[start:end]}{after}", stems)
+    inside = [(at - start, to - start, stem) for at, to, stem in matches if start <= at < to <= end]
+    before = [("… ", False)] if start else []
+    after = [(" …", False)] if end < len(text) else []
+    return [*before, *_pieces(text[start:end], inside), *after]

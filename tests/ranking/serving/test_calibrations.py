@@ -51,7 +51,8 @@ def show(
     name = f"{reader.id:010x}{on.toordinal():010x}"
     made = slate(0, public_id=name, subscriber=reader, on=on, impressions=shown)
     with database.write() as conn:
-        slate_id = store.slates.save(conn, made, store.jobs.begin_run(conn, on, NOON), NOON)
+        run_id = store.jobs.begin_run(conn, on, NOON)
+        (slate_id,) = store.slates.save_each(conn, [made], run_id, NOON).values()
         for each, kind in zip(papers, votes, strict=False):
             event = store.events.Event(
                 subscriber_id=reader.id,
@@ -133,6 +134,20 @@ def test_later_digests_do_not_reach_an_earlier_day(database: Database, papers: l
     show(database, reader, papers[:10], on=DAY, votes=(UP,) * 10)
     assert chance(database, reader, before=DAY) == usual
     assert chance(database, reader, before=DAY + ONE_DAY) > usual
+
+
+def test_the_digests_of_a_night_do_not_crowd_out_the_votes_of_earlier_ones(
+    database: Database, papers: list[Paper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrations, "MOST_OF_ALL", 10)
+    eager, other = add_reader(database, 1), add_reader(database, 2)
+    show(database, eager, papers[:10], on=DAY, votes=(UP,) * 10)
+    before = chance(database, other)
+    show(database, eager, papers[10:30], on=DAY + ONE_DAY)
+    assert chance(database, other) < before
+    with database.read() as conn:
+        night = Calibrations(conn, tonight=DAY + ONE_DAY).of(conn, other.id, ())
+    assert float(night.chances(SCORES)[0][0]) == before
 
 
 def test_what_digests_told_is_compared_with_the_votes(

@@ -19,6 +19,7 @@ from triage import store
 from triage.domain.records import EncodedPapers, EventKind, Paper, Policy, Profile, Subscriber, Vote
 from triage.ranking.cold_start import ColdStartScorer
 from triage.ranking.features import feature_matrix
+from triage.ranking.pool import Pool
 from triage.ranking.serving.ranker import (
     DigestRules,
     Ranking,
@@ -37,7 +38,7 @@ DECODING = topics.TOPICS["decoding"]
 def ranked(profile: Profile, seen: Collection[int] = (), on_shift: int = 0) -> Ranking:
     return rank(
         profile,
-        topics.everything(),
+        Pool.of(topics.everything()),
         ColdStartScorer(),
         seen=seen,
         on=DAY + timedelta(days=on_shift),
@@ -180,7 +181,7 @@ def test_who_wants_no_exploration_gets_none() -> None:
 def test_upvotes_count_as_much_as_the_reader_says() -> None:
     papers = [replace(paper, upvotes=None) for paper in topics.everything().papers]
     papers[0] = replace(papers[0], upvotes=300)
-    pool = EncodedPapers(tuple(papers), topics.everything().encodings)
+    pool = Pool(tuple(papers), topics.everything().encodings)
     scores, told = [], []
     for weight in (0, 1, 2):
         who = subscriber(interests=DECODING, community=weight)
@@ -323,7 +324,7 @@ def test_whose_own_papers_are_known_is_not_offered_more_of_them(
     encode(database, papers)
     own = [Vote(paper.id, EventKind.VOTE_UP, NOON, own="") for paper in papers[:3]]
     liked = [replace(vote, own=None) for vote in own]
-    pool = EncodedPapers(tuple(papers), topics.encode([paper.text for paper in papers]))
+    pool = Pool(tuple(papers), topics.encode([paper.text for paper in papers]))
     seen = {vote.paper_id for vote in own}
     for votes, n_offered in ((own, 0), (own[:2], 3), (liked, 3)):
         with database.read() as conn:

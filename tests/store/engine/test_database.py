@@ -58,7 +58,7 @@ def test_the_time_out_is_set_before_anything_that_may_have_to_wait() -> None:
 def test_a_row_that_refers_to_nothing_is_refused(database: Database) -> None:
     nobodys = slate(0, subscriber=subscriber(77))
     with pytest.raises(IntegrityError), database.write() as conn:
-        store.slates.save(conn, nobodys, store.jobs.begin_run(conn, DAY, NOON), NOON)
+        store.slates.save_each(conn, [nobodys], store.jobs.begin_run(conn, DAY, NOON), NOON)
 
 
 # -- transactions ----------------------------------------------------------------------------------
@@ -162,6 +162,7 @@ def count_on(url: str, n: int) -> None:
     database = open_database(url)
     for _ in range(n):
         with database.write() as conn:
+            store.take_turn(conn, store.Turn.NAMES)
             before = store.sources.cursor(conn, "listed") or "0"
             store.sources.save_cursor(conn, "listed", str(int(before) + 1), NOON)
     database.close()

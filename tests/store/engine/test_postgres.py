@@ -1,4 +1,4 @@
-"""PostgreSQL: one writer at a time, readers with one state, and errors that say what to do."""
+"""PostgreSQL: locks and turns of writers, readers with one state, errors that say what to do."""
 
 from __future__ import annotations
 
@@ -45,13 +45,10 @@ def why_not(url: str) -> str:
     return str(caught.value)
 
 
-def with_settings(**settings: str) -> tuple[str, ...]:
-    """Return what a writer sends first, with other time-outs, for a test cannot wait so long."""
-    sent = engine._POSTGRES_WRITE
-    for name, value in settings.items():
-        old = next(each for each in sent if f"LOCAL {name} " in each)
-        sent = tuple(f"SET LOCAL {name} = '{value}'" if each == old else each for each in sent)
-    return sent
+def with_settings(old: str, new: str) -> str:
+    """Return what a writer sends first, with another time-out, for a test cannot wait so long."""
+    assert old in engine._POSTGRES_WRITE
+    return engine._POSTGRES_WRITE.replace(old, new)
 
 
 # -- addresses -------------------------------------------------------------------------------------
@@ -85,17 +82,23 @@ def test_migrations_make_exactly_the_programs_tables() -> None:
 # -- transactions ----------------------------------------------------------------------------------
 
 
-def test_a_writer_has_the_right_to_write_from_its_beginning_on(
+def test_a_writer_waits_ten_seconds_for_what_another_one_has_locked(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_POSTGRES_WRITE", with_settings(lock_timeout="20ms"))
-    with (
-        database.write(),
-        pytest.raises(DatabaseError, match="is another program holding it"),
-        database.write(),
-    ):
-        pass
+    monkeypatch.setattr(engine, "_POSTGRES_WRITE", with_settings("10s", "20ms"))
+    with database.write() as conn:
+        store.take_turn(conn, store.Turn.PAPERS)
+        with pytest.raises(DatabaseError, match="is another program holding it"):
+            database.execute(store.take_turn, store.Turn.PAPERS)
     save_cursor(database, "7")
+
+
+def test_turns_of_different_things_do_not_wait_for_each_other(database: Database) -> None:
+    with database.write() as conn, database.write() as other:
+        store.take_turn(conn, store.Turn.PAPERS)
+        store.take_turn(other, store.Turn.SIGNUPS)
+        store.take_turn(conn, store.Turn.ADDRESS, "ada@example.org")
+        store.take_turn(other, store.Turn.ADDRESS, "ben@example.org")
 
 
 def test_a_reader_waits_for_nobody_and_sees_one_state(database: Database) -> None:
@@ -120,7 +123,7 @@ def test_a_reader_cannot_write(database: Database) -> None:
 def test_a_writer_that_fell_silent_loses_its_right_and_writes_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = with_settings(idle_in_transaction_session_timeout="50ms")
+    settings = with_settings("60s", "50ms")
     monkeypatch.setattr(engine, "_POSTGRES_WRITE", settings)
 
     def freeze_and_wake() -> None:

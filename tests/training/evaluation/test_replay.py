@@ -152,7 +152,7 @@ def show_papers(database: Database, reader: Subscriber, on: date, rows: Sequence
         impressions=shown,
     )
     with database.write() as conn:
-        store.slates.save(conn, made, store.jobs.begin_run(conn, on, NOON), NOON)
+        store.slates.save_each(conn, [made], store.jobs.begin_run(conn, on, NOON), NOON)
 
 
 def replayed(

@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from email.parser import BytesHeaderParser
 from hashlib import sha256
@@ -158,8 +158,11 @@ class Intake:
                 kind = Kind.VOTE if claims else Kind.IGNORED_VOTE
             if kind is Kind.VOTE:
                 content_hash = _hash_of_votes(raw, votes) or content_hash
+            store.take_turn(conn, store.Turn.RETURNED, content_hash)
             if store.bounces.is_known(conn, content_hash):
                 return IntakeResult(kind, known=True)
+            if kind is not Kind.VOTE:
+                about = _lock(conn, about)
             evidence = {"method": "mail", "proof": sender.proof}
             stored = [self.record_vote(conn, each, now, evidence) for each in claims]
             if claims and not any(stored):
@@ -318,9 +321,12 @@ def suppress(database: Database, email: str, clock: Clock, address_hash: Address
     """
     key, now = _key(email), clock.now()
     with database.write() as conn:
+        store.take_turn(conn, store.Turn.ADDRESS, key)
+        subscriber = _lock(
+            conn, _About(None, store.subscribers.contact(conn, email_key=key))
+        ).subscriber
         was_suppressed = store.suppressions.reason(conn, address_hash(key)) is not None
         store.suppressions.add(conn, address_hash(key), "operator", now)
-        subscriber = store.subscribers.contact(conn, email_key=key)
         if subscriber is not None:
             suppress_one(conn, subscriber, subscriber.email, address_hash, "operator", now)
     return not was_suppressed
@@ -336,6 +342,7 @@ def lift(database: Database, email: str, clock: Clock, address_hash: AddressHash
     """
     key = _key(email)
     with database.write() as conn:
+        store.take_turn(conn, store.Turn.ADDRESS, key)
         lifted = store.suppressions.remove(conn, address_hash(key))
         subscriber = store.subscribers.contact(conn, email_key=key)
         if subscriber is not None:
@@ -369,6 +376,18 @@ def suppress_one(
     if not is_theirs or subscriber.state != SubscriberState.ACTIVE:
         return False
     return store.messages.stop(conn, subscriber.id, SubscriberState.SUPPRESSED, now)
+
+
+def _lock(conn: Connection, about: _About) -> _About:
+    """Return the same, with a subscriber whom no other writer changes from now on.
+
+    Of one who is erased meanwhile, nothing is left.
+    """
+    if about.subscriber is None:
+        return about
+    store.subscribers.lock(conn, [about.subscriber.id])
+    subscriber = store.subscribers.contact(conn, id=about.subscriber.id)
+    return replace(about, subscriber=subscriber) if subscriber else _About()
 
 
 def _by_slate(conn: Connection, public_ids: Sequence[str]) -> _About:

@@ -103,7 +103,7 @@ class TextEncoder:
     @cached_property
     def version(self) -> str:
         # Lazy, because packing takes seconds and a fit makes encoders that need no version.
-        return f"enc-{hashlib.sha256(pack(self._state)).hexdigest()[:12]}"
+        return _version(hashlib.sha256(pack(self._state)).hexdigest())
 
     @classmethod
     def fit(
@@ -222,6 +222,7 @@ class TextEncoder:
             encoder = cls(unpack(files["state.npz"]))
         except (KeyError, ValueError, OSError) as error:
             raise ModelError(f"{folder} has an encoder of an unknown form; fit again") from error
+        encoder.version = _version(manifest["files"]["state.npz"]["sha256"])
         if encoder.version != manifest["version"]:
             raise ModelError(f"{folder} has another encoder than its manifest says; fit again")
         return encoder
@@ -269,6 +270,11 @@ class TextEncoder:
             shortest[key] if key < n else f"{shortest[key // n - 1]} {shortest[key % n]}"
             for key in self._state.keys.tolist()
         ]
+
+
+def _version(sha256: str) -> str:
+    """Return the version of the encoder whose packed state has this hash."""
+    return f"enc-{sha256[:12]}"
 
 
 def _tfidf(vocabulary: I64, idf: F32, rows: I64, keys: I64, n_rows: int) -> CSR:

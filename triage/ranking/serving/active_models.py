@@ -117,6 +117,7 @@ def fit_encoder(database: Database, model_store: ModelStore, clock: Clock) -> En
 def promote(database: Database, clock: Clock, scorer: Scorer, encoder: Encoder, why: str) -> None:
     """Make a pair active, and delete the vectors that none of the last PAIRS_KEPT pairs needs."""
     with database.write() as conn:
+        store.take_turn(conn, store.Turn.MODELS)
         store.model_versions.promote(conn, scorer.version, encoder.version, why, clock.now())
         recent = store.model_versions.history(conn)[:PAIRS_KEPT]
         store.encodings.drop_others(conn, [pair.encoder_version for pair in recent])

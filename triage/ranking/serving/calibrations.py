@@ -44,12 +44,16 @@ class Calibrations:
 
     Args:
         before: digests of this date or later, and votes of this day or later, are left out.
+        tonight: digests of this date or later are left out, but no votes. So all processes of a
+            night correct alike, whenever they begin.
     """
 
-    def __init__(self, conn: Connection, before: date | None = None) -> None:
+    def __init__(
+        self, conn: Connection, before: date | None = None, *, tonight: date | None = None
+    ) -> None:
         self._prior = load_prior()
         newest: dict[int, list[ShownChance]] = {}
-        for each in store.slates.shown_chances(conn, MOST_OF_ALL, before=before):
+        for each in store.slates.shown_chances(conn, MOST_OF_ALL, before=before or tonight):
             newest.setdefault(each.subscriber_id, []).append(each)
         # Nobody who votes on everything decides for the others.
         shown = [each for own in newest.values() for each in own[:MOST_OF_EACH]]
@@ -63,8 +67,19 @@ class Calibrations:
         before: date | None = None,
     ) -> Calibration:
         """Return the calibration of a subscriber with these votes, the last on each paper."""
-        shown = store.slates.shown_chances(conn, MOST_OF_ONE, subscriber_id, before=before)
-        last = {(subscriber_id, vote.paper_id): vote.kind for vote in votes}
+        return self.of_each(conn, {subscriber_id: votes}, before)[subscriber_id]
+
+    def of_each(
+        self, conn: Connection, votes: Mapping[int, Sequence[Vote]], before: date | None = None
+    ) -> dict[int, Calibration]:
+        """Return the calibrations of several subscribers with these votes; see `of`."""
+        shown = store.slates.shown_chances_of_each(conn, MOST_OF_ONE, votes, before)
+        return {
+            id: self._refined(shown.get(id, ()), {(id, v.paper_id): v.kind for v in own})
+            for id, own in votes.items()
+        }
+
+    def _refined(self, shown: Sequence[ShownChance], last: _LastVotes) -> Calibration:
         return Calibration(self._prior, _refine(self._of_all, *_join_votes(shown, last)))
 
 

@@ -7,9 +7,10 @@ from datetime import date
 
 from triage import store
 from triage.domain.protocols import Clock, Encoder
-from triage.domain.records import EncodedPapers, Interest, Subscriber
+from triage.domain.records import Interest, Subscriber
 from triage.errors import NotFound
-from triage.ranking.interest_clusters import cluster_interests, name_interests, similarity_threshold
+from triage.ranking.interest_clusters import cluster_interests, name_interests
+from triage.ranking.pool import Pool
 from triage.ranking.serving.active_models import (
     encode_new,
     ensure_active_models,
@@ -67,15 +68,16 @@ def refresh_interests_quickly(
 def _refresh(
     database: Database,
     encoder: Encoder,
-    pool: EncodedPapers,
+    pool: Pool,
     clock: Clock,
     subscriber: Subscriber,
 ) -> tuple[InterestShare, ...]:
     on = clock.now().date()
     with database.write() as conn:
+        store.subscribers.lock_one(conn, subscriber.id)
         profile = load_profile(conn, encoder, subscriber, store.events.votes(conn, subscriber.id))
-        found = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
-        with_names = name_interests(found, profile, pool, encoder)
+        found = cluster_interests(profile, on, pool.threshold)
+        with_names = name_interests(found, profile, pool.mean_tfidf, encoder)
         saved = store.interests.save(conn, subscriber.id, with_names, clock.now())
     return tuple(
         InterestShare(each, float(share)) for each, share in zip(saved, found.shares, strict=True)

@@ -17,9 +17,10 @@ from triage import store
 from triage.domain.digest_calendar import Last, window_days, zone_or_utc
 from triage.domain.paper_outcome import DigestFilter, Outcome, PaperOutcome
 from triage.domain.protocols import Encoder
-from triage.domain.records import EncodedPapers, Paper, Placement, Policy, Subscriber, Vote
+from triage.domain.records import Paper, Placement, Policy, Subscriber, Vote
 from triage.ranking.candidates import find_filter
 from triage.ranking.features import find_keywords
+from triage.ranking.pool import Pool
 from triage.ranking.serving.active_models import ActiveModels
 from triage.ranking.serving.calibrations import Calibrations
 from triage.ranking.serving.ranker import (
@@ -78,7 +79,7 @@ class OutcomeFinder:
         self._votes_of = lru_cache(maxsize=1)(self._load_votes)
         self._user_models = UserModelCache(pair.encoder) if pair else None
         self._calibrations: Calibrations | None = None
-        self._pool: tuple[tuple[date, int], EncodedPapers] | None = None
+        self._pool: tuple[tuple[date, int], Pool] | None = None
         self._ranking: tuple[tuple[object, ...], Ranking] | None = None
 
     def find(self, subscriber: Subscriber, row: int, at: datetime) -> PaperOutcome:
@@ -160,7 +161,7 @@ class OutcomeFinder:
     ) -> tuple[list[Last], list[date], list[tuple[date, int]]]:
         """Return a subscriber's digests, newest first, the days of those sent, and their papers."""
         made = store.slates.made(self._conn, subscriber_id)
-        sent = store.slates.sent_days(self._conn, date.min, subscriber_id).get(subscriber_id, [])
+        sent = store.slates.sent_days(self._conn, date.min, [subscriber_id]).get(subscriber_id, [])
         return made, sent, store.slates.shown_by_day(self._conn, subscriber_id)
 
     def _rank(self, chance: Chance) -> Ranking | None:
@@ -189,7 +190,7 @@ class OutcomeFinder:
             self._ranking = key, ranking
         return self._ranking[1]
 
-    def _load_pool(self, chance: Chance, encoder: Encoder) -> EncodedPapers:
+    def _load_pool(self, chance: Chance, encoder: Encoder) -> Pool:
         key = chance.on, chance.days
         if self._pool is None or self._pool[0] != key:
             self._pool = key, load_pool(self._conn, encoder, *key)

@@ -1,15 +1,16 @@
 """Ranks the papers of a day for one subscriber and builds the slate.
 
 The papers of the last days (the pool) are filtered, described by features, scored, and cut to a
-slate with reasons. The nightly run, previews and evaluations all use this module.
+slate with reasons. The nightly run, previews and evaluations all use this module. The nightly run
+ranks a shortlist of a large pool; all others rank every paper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from itertools import islice
+from datetime import date, timedelta
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from triage.domain.records import (
     I64,
     LIKES,
     EncodedPapers,
+    Encodings,
     EventKind,
     Impression,
     Interest,
@@ -34,21 +36,20 @@ from triage.domain.records import (
     Vote,
 )
 from triage.ranking.calibration import Calibration, logit
-from triage.ranking.candidates import select_eligible
 from triage.ranking.cold_start import sigmoid
 from triage.ranking.evidence import apply_less_like_this
-from triage.ranking.explanations import explain_placement
+from triage.ranking.explanations import explain_placement, sum_liked_words
 from triage.ranking.features import FEATURES, feature_matrix, split_phrases
 from triage.ranking.interest_clusters import (
     Interests,
     cluster_interests,
     name_interests,
-    similarity_threshold,
 )
 from triage.ranking.own_papers import find_known_authors, select_likes
+from triage.ranking.pool import Pool
 from triage.ranking.serving.calibrations import load_prior
+from triage.ranking.shortlist import Shortlist, take_all
 from triage.ranking.slate import InterestShares, build_slate
-from triage.ranking.term_names import find_common_terms
 from triage.store import Connection
 
 Learner = Callable[[Connection, Profile], UserModel | None]
@@ -81,15 +82,18 @@ class DigestRules:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """All n candidates of one subscriber; row i of the arrays is candidate i.
+    """The n candidates of one subscriber; row i of the arrays is candidate i.
 
+    They are all `n_eligible` papers of the pool that the subscriber may get, or a shortlist.
     `features` is float32 (n, n_features), `scores` float64 (n,). `chances` are those of a vote and
     `priors` the same before corrections, float64 (n,), in the order of the scores. `asking` is true
     for a new subscriber with an empty profile.
     """
 
     profile: Profile
+    pool: Pool
     candidates: EncodedPapers
+    n_eligible: int
     features: F32
     scores: F64
     chances: F64
@@ -130,10 +134,11 @@ def load_library(conn: Connection, encoder: Encoder, papers: Sequence[Paper]) ->
     return EncodedPapers(tuple(by_id[id] for id in ids), vectors)
 
 
-def load_pool(conn: Connection, encoder: Encoder, on: date, days: int) -> EncodedPapers:
+def load_pool(conn: Connection, encoder: Encoder, on: date, days: int) -> Pool:
     """Return all encoded papers listed on `on` or in the `days` days before it."""
     first = on - timedelta(days=days)
-    return load_library(conn, encoder, store.papers.listed_between(conn, first, on))
+    found = load_library(conn, encoder, store.papers.listed_between(conn, first, on))
+    return Pool(found.papers, found.encodings)
 
 
 def load_profile(
@@ -149,28 +154,72 @@ def load_profile(
         votes: the latest vote on each paper, newest first.
         user_model_of: returns the user model; by default the profile has none.
     """
-    likes = select_likes([vote for vote in votes if vote.kind in LIKES])
-    dislikes = [vote for vote in votes if vote.kind not in LIKES]
-    liked, liked_at = _voted_on(conn, encoder, likes)
-    disliked, disliked_at = _voted_on(conn, encoder, dislikes)
-    less_of = {v.paper_id: v.reason for v in dislikes if v.kind is EventKind.LESS_LIKE_THIS}
-    wanted = split_phrases(subscriber.interests)
-    profile = Profile(
-        subscriber=subscriber,
-        liked=liked,
-        liked_at=liked_at,
-        disliked=disliked,
-        disliked_at=disliked_at,
-        phrases=wanted,
-        interests=encoder.encode(wanted),
-        less_of=tuple(less_of.get(paper.id) for paper in disliked.papers),
-        interests_before=store.interests.of(conn, subscriber.id),
-        own_papers=frozenset(vote.paper_id for vote in votes if vote.own is not None),
-        own_authors=load_own_authors(conn, votes),
-    )
+    (profile,) = load_profiles(conn, encoder, [subscriber], {subscriber.id: votes})
     if user_model_of is None:
         return profile
     return replace(profile, user_model=user_model_of(conn, profile))
+
+
+def load_profiles(
+    conn: Connection,
+    encoder: Encoder,
+    subscribers: Sequence[Subscriber],
+    votes: Mapping[int, Sequence[Vote]],
+) -> list[Profile]:
+    """Return the profiles of subscribers, without user models; see `load_profile`."""
+    ids = [each.id for each in subscribers]
+    voted = {vote.paper_id for id in ids for vote in votes.get(id, ())}
+    library = load_library(conn, encoder, list(store.papers.load(conn, voted).values()))
+    phrases = [split_phrases(each.interests) for each in subscribers]
+    encoded = encoder.encode([phrase for several in phrases for phrase in several])
+    ends = np.cumsum([0, *map(len, phrases)])
+    before = store.interests.of_each(conn, ids)
+    rows = {paper.id: row for row, paper in enumerate(library.papers)}
+    return [
+        _profile(
+            subscriber, votes.get(subscriber.id, ()), library, rows, before[subscriber.id],
+            wanted, encoded.select(slice(*span)),
+        )
+        for subscriber, wanted, span in zip(subscribers, phrases, pairwise(ends), strict=True)
+    ]  # fmt: skip
+
+
+def _profile(
+    subscriber: Subscriber,
+    votes: Sequence[Vote],
+    library: EncodedPapers,
+    rows: Mapping[int, int],
+    before: tuple[Interest, ...],
+    phrases: tuple[str, ...],
+    encoded_phrases: Encodings,
+) -> Profile:
+    """Return a profile from votes on the papers of `library`, whose rows are given by their ids."""
+    likes = select_likes([vote for vote in votes if vote.kind in LIKES])
+    dislikes = [vote for vote in votes if vote.kind not in LIKES]
+    likes, dislikes = (
+        [vote for vote in several if vote.paper_id in rows] for several in (likes, dislikes)
+    )
+    liked, disliked = (
+        library.select(np.array([rows[vote.paper_id] for vote in several], dtype=np.int64))
+        for several in (likes, dislikes)
+    )
+    own = frozenset(vote.paper_id for vote in votes if vote.own is not None)
+    papers = {id: library.papers[rows[id]] for id in own if id in rows}
+    return Profile(
+        subscriber=subscriber,
+        liked=liked,
+        liked_at=tuple(vote.at for vote in likes),
+        disliked=disliked,
+        disliked_at=tuple(vote.at for vote in dislikes),
+        phrases=phrases,
+        interests=encoded_phrases,
+        less_of=tuple(
+            vote.reason if vote.kind is EventKind.LESS_LIKE_THIS else None for vote in dislikes
+        ),
+        interests_before=before,
+        own_papers=own,
+        own_authors=find_known_authors(votes, papers) if own else frozenset(),
+    )
 
 
 def load_own_authors(conn: Connection, votes: Sequence[Vote]) -> frozenset[str]:
@@ -179,19 +228,9 @@ def load_own_authors(conn: Connection, votes: Sequence[Vote]) -> frozenset[str]:
     return find_known_authors(votes, store.papers.load(conn, own)) if own else frozenset()
 
 
-def _voted_on(
-    conn: Connection, encoder: Encoder, votes: Sequence[Vote]
-) -> tuple[EncodedPapers, tuple[datetime, ...]]:
-    papers = store.papers.load(conn, [vote.paper_id for vote in votes])
-    stored = [papers[vote.paper_id] for vote in votes if vote.paper_id in papers]
-    library = load_library(conn, encoder, stored)
-    voted_at = {vote.paper_id: vote.at for vote in votes}
-    return library, tuple(voted_at[paper.id] for paper in library.papers)
-
-
 def rank(
     profile: Profile,
-    pool: EncodedPapers,
+    pool: Pool,
     scorer: Scorer,
     *,
     seen: Collection[int],
@@ -204,20 +243,43 @@ def rank(
     Args:
         calibration: by default the one that comes with the program, without corrections.
     """
-    rows = select_eligible(
-        pool.papers, profile.subscriber, frozenset(seen), on, max_age_days, profile.own_authors
-    )
-    candidates = pool.select(rows)
-    features = feature_matrix(profile, candidates, on)
-    interests = cluster_interests(profile, on, similarity_threshold(pool.encodings.latent))
+    subscriber, own = profile.subscriber, profile.own_authors
+    rows = pool.find_eligible(subscriber, seen, on, max_age_days, own)
+    return rank_shortlist(profile, pool, take_all(rows), scorer, on, calibration)
+
+
+def rank_shortlist(
+    profile: Profile,
+    pool: Pool,
+    shortlist: Shortlist,
+    scorer: Scorer,
+    on: date,
+    calibration: Calibration | None = None,
+) -> Ranking:
+    """Score the papers of a shortlist, as `rank` does with all papers."""
+    candidates = pool.select(shortlist.rows)
+    weights = shortlist.weights if shortlist.n_eligible > len(candidates) else None
+    features = feature_matrix(profile, candidates, on, weights)
+    interests = cluster_interests(profile, on, pool.threshold)
     scores = _scores(scorer, features, profile.subscriber.community)
     scores = apply_less_like_this(scores, profile, candidates, interests, on)
     since = profile.subscriber.active_since or profile.subscriber.created_at
     is_new = since is None or (on - since.date()).days < ASKING_DAYS
-    asking = not interests.clusters and is_new
-    listed = listing_days(candidates)
-    chances, priors = (calibration or Calibration(load_prior())).chances(scores, listed)
-    return Ranking(profile, candidates, features, scores, chances, priors, interests, asking)
+    chances, priors = (calibration or Calibration(load_prior())).chances(
+        scores, pool.listed[shortlist.rows], weights
+    )
+    return Ranking(
+        profile=profile,
+        pool=pool,
+        candidates=candidates,
+        n_eligible=shortlist.n_eligible,
+        features=features,
+        scores=scores,
+        chances=chances,
+        priors=priors,
+        interests=interests,
+        asking=not interests.clusters and is_new,
+    )
 
 
 def listing_days(papers: EncodedPapers) -> I64:
@@ -238,7 +300,7 @@ def _scores(scorer: Scorer, features: F32, community: float) -> F64:
 
 def interests_of(ranking: Ranking, encoder: Encoder) -> tuple[Interest, ...]:
     """Return the subscriber's interests with names, the largest first."""
-    return name_interests(ranking.interests, ranking.profile, ranking.candidates, encoder)
+    return name_interests(ranking.interests, ranking.profile, ranking.pool.mean_tfidf, encoder)
 
 
 def select_missed(
@@ -305,7 +367,7 @@ def explain(
     if len(ranking.interests.clusters) > 1:
         names = dict(enumerate(each.name for each in interests_of(ranking, encoder)))
     nearest = ranking.aims().nearest
-    common = find_common_terms(ranking.candidates.encodings.tfidf)
+    liked_words = sum_liked_words(ranking.profile, ranking.pool.common_terms)
     return [
         explain_placement(
             ranking.profile,
@@ -315,7 +377,7 @@ def explain(
             contribution,
             encoder,
             names.get(int(nearest[placement.row]), ""),
-            common,
+            liked_words,
         )
         for placement, contribution in zip(placements, contributions, strict=True)
     ]

@@ -1,15 +1,16 @@
 """Opens a database, and gives transactions for reading and for writing.
 
-A read transaction sees one state. Only one transaction writes at a time: SQLite has one write
-lock, and on PostgreSQL each writer first takes the same advisory lock. So what a writer reads does
-not change before its commit, and no code needs isolation levels, retries or deadlock handling.
+A read transaction sees one state. SQLite lets one transaction write at a time, so what a writer
+reads does not change before its commit. PostgreSQL lets many write at once, in READ COMMITTED: each
+statement sees what was committed before it, and a writer locks first what it reads and then changes
+(`engine.turns` says how; decision 25 why).
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -25,6 +26,9 @@ from triage.store.engine.write_queue import WriteQueue
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+UNFINISHED_COPY = "unfinished copy at "
+"""How the schema revision begins while `copy_database` fills a database."""
 
 _PATIENCE_S = 10.0
 _RETRY_MS, _SET_RETRY_TIMEOUT = 50, "PRAGMA busy_timeout = 50"
@@ -59,16 +63,19 @@ _POSTGRES_CONNECT = {
     "application_name": "triage",
 }
 # The same timeout as for SQLite. A writer that is idle for a minute, such as on a sleeping machine,
-# is rolled back, because all other writers wait for it.
+# is rolled back, because others wait for what it has locked. One statement saves a round trip.
 _POSTGRES_WRITE = (
-    "SET LOCAL lock_timeout = '10s'",
-    "SET LOCAL idle_in_transaction_session_timeout = '60s'",
-    # A number that no other program uses: the bytes of "triage".
-    f"SELECT pg_advisory_xact_lock({int.from_bytes(b'triage')})",
+    "SELECT set_config('lock_timeout', '10s', true),"
+    " set_config('idle_in_transaction_session_timeout', '60s', true)"
 )
+# Two writers waited for each other, and the server undid one: "Deadlocks" and "Serialization
+# Failure Handling" in PostgreSQL's manual.
+_UNDONE = ("40001", "40P01")
+_MOST_TRIES = 5
 # By SQLSTATE, appendix A of PostgreSQL's manual.
 _POSTGRES_MESSAGES = {
     "25006": "accepts no writes now: is it a standby? Set the primary in [database] url",
+    **dict.fromkeys(_UNDONE, "was changed by another program at the same moment: run again"),
     "25P03": "ended the transaction, which was idle for a minute: run again",
     "42501": "may not be written by this account: make the account the database's owner",
     "42703": "has no tables or old ones: run `triage db upgrade`",
@@ -78,6 +85,10 @@ _POSTGRES_MESSAGES = {
     "55P03": _BUSY,
     "57P01": "was shut down; nothing was partly written. Start it and run again",
 }
+
+
+class _Undone(DatabaseError):
+    """The server undid a transaction for another one's sake; made again, it may go through."""
 
 
 class Database:
@@ -100,7 +111,10 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Yield the only connection that may write; commit at the end, or roll back on an error."""
+        """Yield a connection that may write; commit at the end, or roll back on an error.
+
+        With SQLite no other one may write meanwhile; with PostgreSQL, see `engine.turns`.
+        """
         if self._checkpointer is None:
             with self._transaction(write=True) as conn:
                 yield conn
@@ -122,7 +136,14 @@ class Database:
     def execute(
         self, change: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Make one change in its own `write`, and return its result."""
+        """Make one change in its own `write`, and return its result.
+
+        PostgreSQL may undo it for the sake of another one. Then it is made again, so it must only
+        read and write the database.
+        """
+        for _ in range(_MOST_TRIES - 1):
+            with suppress(_Undone), self.write() as conn:
+                return change(conn, *args, **kwargs)
         with self.write() as conn:
             return change(conn, *args, **kwargs)
 
@@ -139,7 +160,8 @@ class Database:
             message = explain(error, self.engine.url)
             if message is None:
                 raise
-            raise DatabaseError(message) from error
+            is_undone = getattr(error.orig, "sqlstate", None) in _UNDONE
+            raise (_Undone if is_undone else DatabaseError)(message) from error
 
     def check_schema(self) -> None:
         """Check that the database has the schema of this program.
@@ -226,8 +248,14 @@ def check_revision(revision: str) -> None:
     """Check that this program can use or upgrade a schema.
 
     Raises:
-        SchemaError: it is newer than this program, or from before the first release.
+        SchemaError: it is newer than this program, from before the first release, or an unfinished
+            copy.
     """
+    if revision.startswith(UNFINISHED_COPY):
+        raise SchemaError(
+            "the copy to this database is not complete: run `triage db migrate-to` again, with the"
+            " SQLite database in [database] url"
+        )
     if revision < tables.FIRST_REVISION:
         raise SchemaError(
             f"the database is at schema {revision}, made by a version of triage that was never"
@@ -368,8 +396,7 @@ def _check_postgres(dbapi_connection: Any, _record: object) -> None:
 
 def _begin_postgres(conn: Connection) -> None:
     if conn.get_execution_options().get("triage_write", True):
-        for statement in _POSTGRES_WRITE:
-            conn.exec_driver_sql(statement)
+        conn.exec_driver_sql(_POSTGRES_WRITE)
 
 
 def _explain_postgres(error: DBAPIError, url: URL) -> str | None:

@@ -42,8 +42,7 @@ class SharedWrites:
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
-            with self._database.write() as conn:
-                results = [work(conn) for work, _ in jobs]
+            results = self._database.execute(lambda conn: [work(conn) for work, _ in jobs])
         except Exception as error:
             if len(jobs) > 1:
                 for job in jobs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
 from triage.domain.chunks import chunks
@@ -16,7 +16,8 @@ Columns = TypeVarTuple("Columns")
 
 def split_values(values: Iterable[T]) -> Iterator[Sequence[T]]:
     """Yield the values, unique and sorted, in chunks small enough for one statement."""
-    return chunks(sorted(set(values)), 5000)
+    # SQLite takes 32,766 values, and PostgreSQL 65,535.
+    return chunks(sorted(set(values)), 15_000)
 
 
 def rows_in(
@@ -36,6 +37,21 @@ def insert_missing(conn: Connection, table: Table, rows: Sequence[dict[str, Any]
     """Insert the rows whose keys are new, and do not change existing rows."""
     if rows:
         conn.execute(_insert(conn, table).on_conflict_do_nothing(), list(rows))
+
+
+def insert_new(
+    conn: Connection,
+    table: Table,
+    rows: Sequence[dict[str, Any]],
+    *,
+    unique: Sequence[str],
+    returning: Iterable[Column[Any]],
+) -> list[Row[Any]]:
+    """Insert the rows whose `unique` columns are new; return columns of the inserted rows."""
+    if not rows:
+        return []
+    insert = _insert(conn, table).on_conflict_do_nothing(index_elements=list(unique))
+    return list(conn.execute(insert.returning(*returning), list(rows)))
 
 
 def upsert(conn: Connection, table: Table, key: Sequence[str], row: dict[str, Any]) -> None:

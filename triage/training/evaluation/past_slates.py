@@ -19,6 +19,7 @@ from triage import store
 from triage.domain.digest_calendar import digest_at, window_days
 from triage.domain.protocols import Encoder
 from triage.domain.records import F64, LIKES, RELEVANCE, EncodedPapers, Subscriber, Vote
+from triage.ranking.pool import Pool
 from triage.ranking.serving.active_models import ActiveModels
 from triage.ranking.serving.calibrations import Calibrations
 from triage.ranking.serving.ranker import Ranking, listing_days, load_pool, load_profile, rank
@@ -186,8 +187,8 @@ def _in_listing_order(pool: EncodedPapers) -> EncodedPapers:
     return EncodedPapers(papers, pool.encodings).select(np.array(rows, dtype=np.int64))
 
 
-def _window(pool: EncodedPapers, slate: PastSlate) -> EncodedPapers:
+def _window(pool: EncodedPapers, slate: PastSlate) -> Pool:
     """Return the papers of a pool in listing order that are in the slate's window of days."""
     days = [paper.listed_on for paper in pool.papers]
     begin = bisect_left(days, slate.on - timedelta(days=slate.days))
-    return pool.select(slice(begin, bisect_right(days, slate.on)))
+    return Pool.of(pool.select(slice(begin, bisect_right(days, slate.on))))
