@@ -39,7 +39,6 @@ MEANING_STRENGTH = 3.0
 EVERYBODYS_STRENGTH = 1.0
 # A model of many likes has thousands of rare words that hardly change the order of papers.
 MOST_WORDS = 1_000
-MOST_WORDS_OF_ANCHORS = 300
 N_OTHERS = 4_000
 N_OTHERS_IN_MEANING = 1_000
 # With this many likes, neighbours of phrases add no information.
@@ -158,7 +157,7 @@ def _user_model(
     words = _stacked(vectors.tfidf[:0], *(weights for weights, _ in models))
     meaning = np.array(meanings, dtype=np.float32)
     centres = interest_centres(liked, like_interests)
-    anchors = _centres([vectors.select(rows) for rows in near], vectors, MOST_WORDS_OF_ANCHORS)
+    anchors = _centres([vectors.select(rows) for rows in near], vectors)
     return UserModel(
         tfidf_models=words,
         intercepts=np.array([intercept for _, intercept in models], dtype=np.float32),
@@ -212,13 +211,8 @@ def _cluster_rows(dense: F32, apart: float) -> list[I64]:
     return large or [np.arange(len(dense))][: len(dense)]
 
 
-def _centres(
-    groups: Sequence[Encodings], like: Encodings, most: int | None = None
-) -> tuple[CSR, F32, F32]:
-    """Return the recency-weighted unit mean of each group in each space; newest rows first.
-
-    With `most`, TF-IDF means have only so many words, those of the largest weight.
-    """
+def _centres(groups: Sequence[Encodings], like: Encodings) -> tuple[CSR, F32, F32]:
+    """Return the recency-weighted unit mean of each group in each space; newest rows first."""
     k = len(groups)
     words, latent, semantic = (
         np.zeros((k, rows.shape[1]), dtype=np.float32)
@@ -226,9 +220,7 @@ def _centres(
     )
     for row, group in enumerate(groups):
         weights = recency_weights(len(group)).astype(np.float32)
-        mean = weights @ group.tfidf
-        mean[np.argsort(-mean, kind="stable")[most:] if most else []] = 0
-        words[row] = _unit(mean)
+        words[row] = _unit(weights @ group.tfidf)
         latent[row] = _unit(weights @ group.latent)
         semantic[row] = _unit(weights @ group.semantic)
     return _sparse(_half(words)), _half(latent), _half(semantic)
