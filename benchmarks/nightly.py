@@ -169,7 +169,7 @@ def run(folder: Path, on: date, workers: int) -> Night:
     out, database = folder / f"{on}.json", folder / "triage.db"
     before = database.stat().st_size
     command = [sys.executable, "-m", "benchmarks.nightly", "--night", str(folder), str(on)]
-    memory = peak_gib([*command, str(out), str(workers)])
+    memory = peak_gib([*command, str(out), str(workers)], every_s=0.5)
     made = json.loads(out.read_text("utf-8"))
     made |= {"memory": memory, "new_bytes": database.stat().st_size - before}
     out.write_text(json.dumps(made), "utf-8")

@@ -2,7 +2,7 @@
 
     python -m benchmarks.postgresql
 
-Eight processes queue digests of 20 papers and 40 kB, each digest in a transaction of its own. Each
+Eight processes queue digests of 10 papers and 40 kB, each digest in a transaction of its own. Each
 commit takes 5 ms longer, as on a disk that answers in this time, so that two cores do not decide.
 Once every writer first takes the same advisory lock, as versions before decision 25 did.
 """
@@ -26,7 +26,7 @@ from triage.domain.records import OutgoingMessage
 from triage.store import Database, open_database
 
 N_WORKERS, N_EACH = 8, 100
-N_PAPERS, N_FEATURES, N_BYTES = 20, 60, 40_000
+N_PAPERS, N_FEATURES, N_BYTES = 10, 60, 40_000
 COMMIT_S = 0.005
 N_ROUNDS = 3
 

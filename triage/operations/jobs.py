@@ -168,7 +168,7 @@ class Schedule:
             store.jobs.take_lease, name, self.owner, now + duration, now, self.is_gone
         )
 
-    def _renew_lease(self, *_progress: object) -> None:
+    def _renew_lease(self, stage: str, done: int, total: int) -> None:  # noqa: ARG002
         self._take_lease("digests", LEASE)
 
     def _last_done(self, name: str) -> datetime | None:

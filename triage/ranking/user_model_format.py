@@ -30,6 +30,7 @@ def pack_user_model(model: UserModel, encoder_version: str) -> bytes:
     """Return the bytes of a model; they are the same for the same model."""
     arrays: _Arrays = {
         "intercepts": model.intercepts.astype("<f4"),
+        "interest_keys": model.interest_keys.astype("<i8"),
         "like_interests": model.like_interests.astype("<i1"),
         "latent_anchors": model.latent_anchors.astype(_HALF),
         "semantic_anchors": model.semantic_anchors.astype(_HALF),
@@ -73,6 +74,7 @@ def unpack_user_model(
         tfidf_models=models,
         intercepts=arrays["intercepts"].astype(np.float32),
         semantic_models=_unpack_dense("semantic_models", arrays),
+        interest_keys=arrays["interest_keys"].astype(np.int64),
         like_interests=like_interests,
         tfidf_centres=centres[0],
         latent_centres=centres[1],
