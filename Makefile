@@ -81,8 +81,8 @@ reliability-sources: .venv/dev.stamp ## run the long forms of those about source
 
 reliability-data: .venv/dev.stamp ## run the long forms of the tests of books, back-ups, disks and upgrades
 	@$(LONG) tests/delivery/test_audit.py tests/operations/test_backup.py tests/delivery/test_retention.py \
-		tests/subscribers/test_data_export.py $(call across,durable full_disk killed_migrations copied_database)
-	@$(LONG) --database=postgresql tests/delivery/test_audit.py $(call across,killed_migrations)
+		tests/subscribers/test_data_export.py $(call across,durable full_disk killed_migrations copied_database engine)
+	@$(LONG) --database=postgresql tests/delivery/test_audit.py $(call across,killed_migrations engine)
 
 e2e: servers .venv/dev.stamp var/axe/axe.min.js ## run the tests that need system packages, and fail without those
 	@CI=true $(BIN)/python -m pytest tests/e2e
