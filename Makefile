@@ -91,7 +91,7 @@ pretrained: .venv/dev.stamp ## train the ranker that comes with the program anew
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pretrain
 
 bench: .venv/dev.stamp ## measure the figures that the documentation quotes
-	@for name in corpus mail teaser startup catchup identity drain postgresql granted search serving votes peers nightly two_stages ranking alone calibration growing own_papers training simulate web; do $(BIN)/python -m benchmarks.$$name; done
+	@for name in corpus mail teaser startup catchup identity drain postgresql granted search serving votes peers user_models nightly two_stages ranking alone calibration growing own_papers training simulate web; do $(BIN)/python -m benchmarks.$$name; done
 
 format: .venv/dev.stamp ## format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix --quiet || true
