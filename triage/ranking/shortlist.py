@@ -83,7 +83,8 @@ def shortlist_each(
                 yield take_all(rows)
             else:
                 fits = _sum_by_part(z_scores(similar[rows]), each.parts)
-                yield _choose(profile, pool, rows, fits)
+                near = pool.encodings.latent @ each.latent.sum(axis=0)
+                yield _choose(profile, pool, rows, fits, near)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def _sum_by_part(scores: F32, parts: I64) -> F32:
     return np.asarray(scores @ membership.astype(np.float32), dtype=np.float32)
 
 
-def _choose(profile: Profile, pool: Pool, rows: I64, fits: F32) -> Shortlist:
+def _choose(profile: Profile, pool: Pool, rows: I64, fits: F32, near: F32) -> Shortlist:
     subscriber = profile.subscriber
     named = (
         pool.by_authors(author_keys(subscriber.followed_authors)),
@@ -172,7 +173,10 @@ def _choose(profile: Profile, pool: Pool, rows: I64, fits: F32) -> Shortlist:
         hits = np.flatnonzero(marked[rows])
         chosen[hits[_best(whole[hits], N_NAMED)]] = True
     others = np.flatnonzero(~chosen)
-    sample = others[np.linspace(0, len(others) - 1, N_SAMPLED).astype(np.int64)]
+    # In this order a paper is much like those beside it, for which it stands. The order does not
+    # depend on the other subscribers of the block, as `fits` does in its last digits.
+    others = others[np.argsort(near[rows[others]], kind="stable")]
+    sample = others[((np.arange(N_SAMPLED) + 0.5) * len(others) / N_SAMPLED).astype(np.int64)]
     weights = chosen.astype(np.float32)
     weights[sample] = len(others) / len(sample)
     on = np.flatnonzero(weights)
