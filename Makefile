@@ -67,7 +67,7 @@ reliability-mail: .venv/dev.stamp ## run the long forms of the tests of mail, at
 		tests/reliability/test_safe_links.py::test_one_click_unsubscribes_and_nothing_less_does
 	@$(LONG) tests/delivery/test_rate_limits.py \
 		$(call across,nothing_lost one_digest retries smtp_answers poison last_look many_senders)
-	@$(LONG) --database=postgresql $(call across,nothing_lost one_digest)
+	@$(LONG) --database=postgresql $(call across,nothing_lost one_digest last_look many_senders parallel_writers)
 
 reliability-links: .venv/dev.stamp ## run the long forms of the tests of links, accounts and pages, at most an hour
 	@$(LONG) tests/subscribers/test_signup.py \
@@ -81,8 +81,8 @@ reliability-sources: .venv/dev.stamp ## run the long forms of those about source
 
 reliability-data: .venv/dev.stamp ## run the long forms of the tests of books, back-ups, disks and upgrades
 	@$(LONG) tests/delivery/test_audit.py tests/operations/test_backup.py tests/delivery/test_retention.py \
-		tests/subscribers/test_data_export.py $(call across,durable full_disk killed_migrations copied_database)
-	@$(LONG) --database=postgresql tests/delivery/test_audit.py $(call across,killed_migrations)
+		tests/subscribers/test_data_export.py $(call across,durable full_disk killed_migrations copied_database engine)
+	@$(LONG) --database=postgresql tests/delivery/test_audit.py $(call across,killed_migrations engine)
 
 e2e: servers .venv/dev.stamp var/axe/axe.min.js ## run the tests that need system packages, and fail without those
 	@CI=true $(BIN)/python -m pytest tests/e2e
@@ -91,7 +91,7 @@ pretrained: .venv/dev.stamp ## train the ranker that comes with the program anew
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.pretrain
 
 bench: .venv/dev.stamp ## measure the figures that the documentation quotes
-	@for name in corpus mail teaser startup catchup identity drain granted search serving votes peers ranking alone calibration growing own_papers training simulate web; do $(BIN)/python -m benchmarks.$$name; done
+	@for name in corpus mail teaser startup catchup identity drain postgresql granted search serving votes peers nightly two_stages ranking alone calibration growing own_papers training simulate web; do $(BIN)/python -m benchmarks.$$name; done
 
 format: .venv/dev.stamp ## format the code and apply the safe fixes
 	@$(BIN)/ruff check --fix --quiet || true

@@ -43,15 +43,19 @@ def skip(why: str) -> None:
     sys.exit(0)
 
 
-def peak_gib(command: list[str]) -> float:
-    """Run a command and return the peak of its tree's summed proportional set size, in GiB."""
+def peak_gib(command: list[str], every_s: float = 0.05) -> float:
+    """Run a command and return the peak of its tree's summed proportional set size, in GiB.
+
+    Args:
+        every_s: the seconds between two looks; a large process is looked at twice a second.
+    """
     peak = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             peak = max(peak, sum(_proportional_kb(pid) for pid in _tree(process.pid)))
             try:
                 # Counting the pages of a large process stops it for a while.
-                process.wait(0.05 if peak < 2**19 else 0.5)
+                process.wait(every_s if peak < 2**19 else 0.5)
             except subprocess.TimeoutExpired:
                 continue
     if process.returncode:

@@ -28,9 +28,11 @@ from triage.ranking.serving.active_models import load_active_models
 from triage.ranking.serving.ranker import load_pool
 from triage.training.evaluation.baselines import ASL, Baselines, peer_text
 
-N_VECTORS = 10
+N_VECTORS = 4
+"""How many vectors a subscriber has in each of the three spaces: a mean, models, a phrase."""
+
 N_SHORTLISTED = 300
-TOGETHER, ROUNDS = 128, 30
+TOGETHER, ROUNDS = 32, 30
 N_READERS = 50
 
 
@@ -48,12 +50,14 @@ def floor_ms(folder: Path, on: date, days: int, n_bytes: int) -> dict[str, float
             vectors = load_pool(conn, pair.encoder, on, days).encodings
         templates = _capture(app, on)
     rng = np.random.default_rng(0)
-    papers = np.hstack([vectors.latent, vectors.semantic])
-    wanted = rng.random((papers.shape[1], TOGETHER * N_VECTORS), dtype=np.float32)
+    spaces = [
+        (papers, rng.random((papers.shape[1], TOGETHER * N_VECTORS), dtype=np.float32))
+        for papers in (vectors.latent, vectors.tfidf, vectors.semantic)
+    ]
     rows = rng.random((N_SHORTLISTED, len(FEATURES)), dtype=np.float32)
     text, html = (template.render(context) for template, context in templates)
     found = {
-        "matrix product": _ms(lambda: papers @ wanted) / TOGETHER,
+        "matrix product": _ms(lambda: [papers @ wanted for papers, wanted in spaces]) / TOGETHER,
         "LightGBM": _ms(lambda: pair.scorer.score(rows)),
         "Jinja": _ms(lambda: [template.render(context) for template, context in templates]),
         "MIME": _ms(lambda: _message(text, html)),

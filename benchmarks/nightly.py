@@ -53,7 +53,7 @@ from triage.store.tables import user_models
 
 SAMPLE_S = 0.003
 N_TOLD = 120
-REPEATS = 3
+MANY = 3_000
 PLOT = Path("docs/scaling.svg")
 
 
@@ -61,7 +61,8 @@ PLOT = Path("docs/scaling.svg")
 class Scale:
     """What is measured: the figures at one number of subscribers and pool, and two series.
 
-    `sizes` are numbers of subscribers with that pool, `pools` are with `of_pools` subscribers.
+    `sizes` are numbers of subscribers with that pool, `pools` are with `of_pools` subscribers. The
+    usual night of the figures is the median of `repeats`, an odd number.
     """
 
     n_papers: int
@@ -69,12 +70,13 @@ class Scale:
     sizes: tuple[int, ...]
     pools: tuple[int, ...]
     of_pools: int
+    repeats: int
 
 
 FULL = Scale(
-    57_835, (1_000, 8_000), (100, 300, 1_000, 3_000, 10_000), (500, 2_000, 8_000, 20_000), 300
+    57_835, (1_000, 8_000), (100, 300, 1_000, 3_000, 10_000), (500, 2_000, 8_000, 20_000), 300, 3
 )
-SMALL = Scale(5_000, (40, 1_500), (40, 80), (500, 1_500), 24)
+SMALL = Scale(4_000, (24, 1_200), (24, 48), (1_200,), 24, 1)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Installations:
         folder = self._folder / f"{n}-{pool}-usual"
         if not folder.exists():
             night = self.before_first_night(n, pool)
-            _tell("first night", run(night, FIRST_NIGHT), n, pool)
+            _tell("first night", run(night, FIRST_NIGHT, _workers(n)), n, pool)
             readers.vote_on_first_night(night)
             night.rename(folder)
         return Night(**json.loads((folder / f"{FIRST_NIGHT}.json").read_text("utf-8")))
@@ -138,9 +140,14 @@ class Installations:
 
     def usual_night(self, n: int, pool: int) -> Night:
         """Make the digests of a usual night, and return what it took."""
-        usual = run(self.before_usual_night(n, pool), USUAL_NIGHT)
+        usual = run(self.before_usual_night(n, pool), USUAL_NIGHT, _workers(n))
         _tell("usual night", usual, n, pool)
         return usual
+
+
+def _workers(n: int) -> int:
+    """Return 1 for a few subscribers, whose fits are measured; else 0, one for each core."""
+    return 1 if n < MANY else 0
 
 
 def _tell(name: str, night: Night, n: int, pool: int) -> None:
@@ -154,24 +161,30 @@ def _tell(name: str, night: Night, n: int, pool: int) -> None:
     )
 
 
-def run(folder: Path, on: date) -> Night:
-    """Make the digests of a date in a process of its own, and return what it took."""
+def run(folder: Path, on: date, workers: int) -> Night:
+    """Make the digests of a date by a program of its own, and return what it took.
+
+    Args:
+        workers: see `[engine] workers`.
+    """
     out, database = folder / f"{on}.json", folder / "triage.db"
     before = database.stat().st_size
     command = [sys.executable, "-m", "benchmarks.nightly", "--night", str(folder), str(on)]
-    memory = peak_gib([*command, str(out)])
+    memory = peak_gib([*command, str(out), str(workers)], every_s=0.5)
     made = json.loads(out.read_text("utf-8"))
     made |= {"memory": memory, "new_bytes": database.stat().st_size - before}
     out.write_text(json.dumps(made), "utf-8")
     return Night(**made)
 
 
-def make_digests(folder: Path, on: date) -> Night:
-    """Make the digests of a date in this process."""
+def make_digests(folder: Path, on: date, workers: int = 1) -> Night:
+    """Make the digests of a date; by default in this process alone."""
     fits_ms: list[float] = []
     user_model_cache.fit_user_model = _timed(user_model_cache.fit_user_model, fits_ms)
     freeze_garbage_collector()
     with closing(open_app(folder / "triage.toml")) as app:
+        engine = app.settings.engine.model_copy(update={"workers": workers})
+        app.settings = app.settings.model_copy(update={"engine": engine})
         started, wall = _cpu_s(), time.perf_counter()
         report = app.new_nightly().queue(on)
         cpu_s, wall_s = _cpu_s() - started, time.perf_counter() - wall
@@ -268,8 +281,8 @@ def measure_all(at: Installations, scale: Scale, plot: Path) -> dict[str, tuple[
     """Measure all sizes, draw the plot, and return the figures."""
     n, pool = scale.of_figures
     first = at.first_night(n, pool)
-    usual = sorted((at.usual_night(n, pool) for _ in range(REPEATS)), key=lambda night: night.cpu_s)
-    night = usual[REPEATS // 2]
+    usual = [at.usual_night(n, pool) for _ in range(scale.repeats)]
+    night = sorted(usual, key=lambda night: night.cpu_s)[scale.repeats // 2]
     folder = at.before_usual_night(n, pool)
     usual_ms = 1e3 * night.cpu_s / n
     model_bytes = user_model_bytes(folder)
@@ -328,11 +341,11 @@ def main() -> None:
     options.add_argument("--folder", type=Path)
     options.add_argument("--small", action="store_true")
     options.add_argument("--profile", action="store_true")
-    options.add_argument("--night", nargs=3, help=argparse.SUPPRESS)
+    options.add_argument("--night", nargs=4, help=argparse.SUPPRESS)
     wanted = options.parse_args()
     if wanted.night:
-        folder, on, out = wanted.night
-        made = make_digests(Path(folder), date.fromisoformat(on))
+        folder, on, out, workers = wanted.night
+        made = make_digests(Path(folder), date.fromisoformat(on), int(workers))
         Path(out).write_text(json.dumps(asdict(made)), "utf-8")
         return
     if not readers.PAPERS.exists():

@@ -137,7 +137,10 @@ def n_subscribers(folder: Path) -> int:
 
 
 def _list_again(conn: Connection, pool: int) -> None:
-    """List the newest papers in the days of the two nights, and all others before these."""
+    """List the newest papers in the days of the two nights, and all others before this month.
+
+    User models are fitted on the papers of earlier months, if these are enough.
+    """
     order = select(papers.c["id", "listed_on"]).order_by(papers.c.listed_on, papers.c.id)
     rows = conn.execute(order.where(papers.c.merged_into.is_(None))).all()
     n = min(len(rows), pool * N_DATES // (N_DATES - 1))
@@ -146,7 +149,8 @@ def _list_again(conn: Connection, pool: int) -> None:
         row.id: first + timedelta(days=i * N_DATES // n)
         for i, row in enumerate(rows[len(rows) - n :])
     }
-    new |= {row.id: min(row.listed_on, first - timedelta(days=1)) for row in rows[: len(rows) - n]}
+    before = FIRST_NIGHT.replace(day=1) - timedelta(days=1)
+    new |= {row.id: min(row.listed_on, before) for row in rows[: len(rows) - n]}
     changed = [{"of": row.id, "day": new[row.id]} for row in rows if new[row.id] != row.listed_on]
     change = update(papers).where(papers.c.id == bindparam("of")).values(listed_on=bindparam("day"))
     conn.execute(change, changed)

@@ -5,8 +5,9 @@
 A pool has the newest 8,000 papers up to the day of a slate, which is about a fortnight of a large
 installation; what the reader liked on any of these days is relevant. Target: in no cell of readers
 is the nDCG@10 of two stages lower by more than 0.002. The recall is that of the exhaustive path's
-twelve best papers among those that the first stage keeps. For `alone` and `normal` see
-`benchmarks.alone`. Exits with 1 if the target is missed.
+twelve best papers among those that the first stage keeps. listings-2026 has no readers: made-up
+ones are ranked (`benchmarks.readers`), and the ten best of both paths compared.
+For `alone` and `normal` see `benchmarks.alone`. Exits with 1 if the target is missed.
 """
 
 from __future__ import annotations
@@ -19,25 +20,35 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from benchmarks import readers
 from benchmarks.alone import PRETRAINED_ON, score
 from benchmarks.figures import SHARED, record, skip
-from triage.domain.records import Profile
+from benchmarks.readers import USUAL_NIGHT
+from triage import store
+from triage.app.application import App, open_app
+from triage.domain.protocols import Scorer
+from triage.domain.records import I64, Profile
 from triage.ranking.pool import Pool
+from triage.ranking.serving.active_models import load_active_models
 from triage.ranking.serving.model_store import ModelStore
-from triage.ranking.serving.ranker import rank_shortlist
+from triage.ranking.serving.ranker import load_pool, load_profiles, rank_shortlist
+from triage.ranking.serving.user_model_cache import UserModelCache
 from triage.ranking.shortlist import LARGE, shortlist_each, take_all
 from triage.training.evaluation import benchmark
-from triage.training.evaluation.benchmark import Ranker, Slate
+from triage.training.evaluation.benchmark import Benchmark, Ranker
 
 BENCH = SHARED / "bench"
-SETS = (PRETRAINED_ON, "screening-hard", "screening-open")
+MADE_UP = "listings-2026"
+SETS = (PRETRAINED_ON, "screening-hard", "screening-open", MADE_UP)
+N_MADE_UP, N_PAPERS = 128, 30_000
 N_POOL = 8_000
 SLATE = 12
 TOLD = 50
@@ -65,6 +76,9 @@ def main() -> None:
     modes = [word for word in sys.argv[1:] if word not in SETS] or ["alone"]
     figures: dict[str, tuple[float, str]] = {}
     for name in [word for word in sys.argv[1:] if word in SETS] or SETS:
+        if name == MADE_UP:
+            figures |= measure_made_up()
+            continue
         for mode in modes:
             figures |= measure(BENCH / name, mode)
     record("python -m benchmarks.two_stages", figures)
@@ -85,7 +99,7 @@ def measure(folder: Path, mode: str) -> dict[str, tuple[float, str]]:
         qrels = Path(other) / "qrels.txt"
         found = []
         with runs[0].open("w") as one, runs[1].open("w") as two, qrels.open("w") as answers:
-            for each, own in compare(ranker, data.slates, relevant):
+            for each, own in compare(ranker, data, relevant):
                 found.append(each)
                 for file, papers in ((one, each.exhaustive), (two, each.two_stages)):
                     file.writelines(
@@ -108,6 +122,48 @@ def measure(folder: Path, mode: str) -> dict[str, tuple[float, str]]:
     return told
 
 
+def measure_made_up() -> dict[str, tuple[float, str]]:
+    """Return how well both paths agree for made-up subscribers, and the recall."""
+    with TemporaryDirectory() as folder:
+        installed = Path(folder) / "installed"
+        readers.build_papers(installed, N_PAPERS)
+        readers.build_subscribers(installed, N_MADE_UP, N_POOL)
+        with closing(open_app(installed / "triage.toml")) as app:
+            found = list(compare_made_up(app))
+    both = [({*each.exhaustive[:10]}, {*each.two_stages[:10]}) for each in found]
+    same = round(float(np.mean([len(one & two) / 10 for one, two in both])), 4)
+    kept = np.mean([each.kept for each in found])
+    print(f"\n{MADE_UP}: {len(found)} made-up readers, {kept:.0f} papers kept")
+    recall = round(float(np.mean([each.recall for each in found])), 4)
+    return {
+        f"two_stages_{MADE_UP}_same": (
+            round(float(np.mean(same)), 4),
+            "of the 10 best are the same",
+        ),
+        f"two_stages_{MADE_UP}_recall": (recall, f"of the {SLATE} best papers are kept"),
+    }
+
+
+def compare_made_up(app: App) -> Iterator[Compared]:
+    """Yield both orders for each subscriber of an installation who has likes or a text."""
+    pair = load_active_models(app.database, app.model_store)
+    assert pair is not None
+    on, models = USUAL_NIGHT, UserModelCache(pair.encoder, kept=False)
+    with app.database.read() as conn:
+        pool = load_pool(conn, pair.encoder, on, readers.DAYS)
+        subscribers = store.subscribers.everyone(conn)
+        votes = store.events.votes_of_each(conn, [each.id for each in subscribers])
+        profiles = load_profiles(conn, pair.encoder, subscribers, votes)
+        block = models.load_block(conn, profiles, on)
+    for profile in profiles:
+        if len(profile.liked) or profile.phrases:
+            who = profile.subscriber
+            seen = {vote.paper_id for vote in votes[who.id]}
+            rows = pool.find_eligible(who, seen, on, readers.DAYS)
+            known = replace(profile, user_model=block.of(profile))
+            yield compare_one(who.public_id, pair.scorer, known, pool, rows, on)
+
+
 def read_relevant(qrels: Path) -> dict[str, dict[str, date]]:
     """Return the relevant papers of each reader, and the days of their slates."""
     relevant: dict[str, dict[str, date]] = defaultdict(dict)
@@ -119,11 +175,14 @@ def read_relevant(qrels: Path) -> dict[str, dict[str, date]]:
 
 
 def compare(
-    ranker: Ranker, slates: tuple[Slate, ...], relevant: dict[str, dict[str, date]]
+    ranker: Ranker, data: Benchmark, relevant: dict[str, dict[str, date]]
 ) -> Iterator[tuple[Compared, set[str]]]:
     """Yield both orders of the pool of each slate, and the relevant papers in this pool."""
+    rated_by: dict[str, set[str]] = defaultdict(set)
+    for each in data.feedback:
+        rated_by[each.user].add(each.paper_id)
     pool, on, oldest = Pool.of(ranker.history.papers.select(slice(0, 0))), date.min, date.min
-    for slate in sorted(slates, key=lambda slate: (slate.on, slate.user)):
+    for slate in sorted(data.slates, key=lambda slate: (slate.on, slate.user)):
         if slate.on != on:
             on = slate.on
             end = int(np.searchsorted(ranker.history.listed, on.toordinal(), side="right"))
@@ -133,19 +192,20 @@ def compare(
             str(paper.source_id) for paper in pool.papers
         }
         if own:
-            rated = ranker._rated.get(slate.user, set())
+            rated = rated_by[slate.user]
             rows = [row for row, p in enumerate(pool.papers) if p.source_id not in rated]
             eligible = np.array(rows, dtype=np.int64)
-            yield compare_one(slate.qid, ranker, ranker.profile(slate), pool, eligible, on), own
+            profile = ranker.profile(slate)
+            yield compare_one(slate.qid, ranker.scorer, profile, pool, eligible, on), own
 
 
 def compare_one(
-    qid: str, ranker: Ranker, profile: Profile, pool: Pool, eligible: np.ndarray, on: date
+    qid: str, scorer: Scorer, profile: Profile, pool: Pool, eligible: I64, on: date
 ) -> Compared:
     assert len(eligible) > LARGE
-    exhaustive = rank_shortlist(profile, pool, take_all(eligible), ranker.scorer, on)
+    exhaustive = rank_shortlist(profile, pool, take_all(eligible), scorer, on)
     (shortlist,) = shortlist_each([profile], pool, [eligible])
-    two_stages = rank_shortlist(profile, pool, shortlist, ranker.scorer, on)
+    two_stages = rank_shortlist(profile, pool, shortlist, scorer, on)
     best = [paper.id for paper in exhaustive.best(SLATE)]
     kept = {pool.papers[row].id for row in shortlist.rows}
     return Compared(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -20,7 +21,7 @@ from tests.support.installation import SPOILT, ListedSource, fetched, installed,
 from triage import store
 from triage.delivery.outbox import Outbox
 from triage.delivery.sender_context import SenderContext
-from triage.digest.nightly import Composed, Nightly
+from triage.digest.nightly import Composed, Nightly, Queued
 from triage.domain.digest_calendar import digest_at
 from triage.domain.protocols import Source
 from triage.domain.records import Frequency, OutgoingMessage, Slate, Subscriber, Verdict
@@ -47,7 +48,7 @@ HOURS = (0, 1, 2, 3, 7, 12, 23)
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
 
-def compose(slate: Slate, _now: datetime) -> Composed:
+def compose(slate: Slate, _now: datetime, **_: object) -> Composed:
     """Compose the shortest message: what a digest looks like is not the schedule's business."""
     name = f"<d.{slate.public_id}@example.org>"
     return Composed(OutgoingMessage(name, slate.subscriber.email, b"a digest\r\n"), 10)
@@ -63,7 +64,7 @@ class Office:
     mailer: FakeMailer = field(default_factory=FakeMailer)
     fails_for: str = ""
 
-    def compose(self, slate: Slate, now: datetime) -> Composed:
+    def compose(self, slate: Slate, now: datetime, **_: object) -> Composed:
         if slate.subscriber.email == self.fails_for:
             raise KeyError("no text for this")
         return compose(slate, now)
@@ -359,6 +360,46 @@ def test_of_two_schedulers_the_one_with_the_lease_works(office: Office) -> None:
     assert lease_of(office) == "two"
 
 
+def test_a_scheduler_without_the_lease_sends_what_another_one_has_made(office: Office) -> None:
+    office.reader("reader@example.org", hour=13)
+    sent_by_two: list[int] = []
+
+    def make_and_let_the_other_send(on: date, **how: Any) -> Queued:
+        queued = nightly.queue(on, **how)
+        office.schedule("two").tick()
+        sent_by_two.append(len(office.mailer.sent))
+        return queued
+
+    one = office.schedule("one")
+    nightly = one.queue.__self__  # type: ignore[attr-defined]
+    office.forward(hours=1)
+    replace(one, queue=make_and_let_the_other_send).tick()
+    assert sent_by_two == [1]
+    assert len(office.mailer.sent) == 1
+    assert lease_of(office) == "one"
+
+
+def test_a_night_that_takes_longer_than_a_lease_keeps_it(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        office.reader(f"reader{n}@example.org", hour=13)
+    monkeypatch.setattr("triage.digest.nightly.BLOCK", 1)
+    owners: list[str] = []
+
+    def slowly(slate: Slate, now: datetime, **_: object) -> Composed:
+        office.forward(minutes=10)
+        office.schedule("two").tick()
+        owners.append(lease_of(office))
+        return compose(slate, now)
+
+    office.compose = slowly  # type: ignore[method-assign]
+    office.forward(hours=1)
+    office.schedule("one").tick()
+    assert owners == ["one"] * 4
+    assert len(office.mailer.sent) == 4
+
+
 def test_a_scheduler_that_stops_lets_the_other_go_on_at_once(office: Office) -> None:
     office.reader("reader@example.org", hour=13)
     one, two = office.schedule("one"), office.schedule("two")
@@ -491,7 +532,7 @@ def test_a_suspend_in_the_middle_of_a_tick_costs_no_digest_of_today(office: Offi
         office.reader(email, hour=13)
     nights = [1]
 
-    def suspended(slate: Slate, now: datetime) -> Composed:
+    def suspended(slate: Slate, now: datetime, **_: object) -> Composed:
         if nights:
             office.forward(days=nights.pop())
         return compose(slate, now)

@@ -21,7 +21,12 @@ from triage.domain.records import (
     ReasonKind,
 )
 from triage.ranking.cold_start import ColdStartScorer
-from triage.ranking.explanations import MAX_TITLE, explain_placement, short_title
+from triage.ranking.explanations import (
+    MAX_TITLE,
+    explain_placement,
+    short_title,
+    sum_liked_words,
+)
 from triage.ranking.features import FEATURES, GROUPS, feature_matrix
 
 
@@ -100,7 +105,7 @@ def test_words_that_many_papers_of_the_day_have_are_no_reason() -> None:
                 profile, candidates, placement, X[0], parts, topics.encoder(), "", each
             )
         ]
-        for each in (~common, common)
+        for each in (sum_liked_words(profile, terms) for terms in (~common, common))
     ]
     assert [ReasonKind.WORDS in each for each in kinds] == [True, False]
 

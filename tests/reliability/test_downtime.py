@@ -174,7 +174,7 @@ def test_each_subscriber_gets_one_digest_that_chooses_from_all_missed_days(
     clock, slates, mailer = outage.clock, list[Slate](), FakeMailer()
     readers = ("decoding", "robots")
 
-    def compose(slate: Slate, _now: datetime) -> Composed:
+    def compose(slate: Slate, _now: datetime, **_: object) -> Composed:
         slates.append(slate)
         name = f"<d.{slate.public_id}@example.org>"
         message = OutgoingMessage(name, slate.subscriber.email, b"a digest\r\n")

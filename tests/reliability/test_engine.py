@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import active_children
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import func, select
 
 from tests.support import databases
 from tests.support.factories import DAY, NOON
@@ -23,6 +18,7 @@ from tests.support.fakes import StoppedClock
 from tests.support.guarantees import Guarantee
 from tests.support.installation import fetched, rows, take_in
 from triage import store
+from triage.app import engine
 from triage.app.application import App, open_app
 from triage.app.installation import create_installation
 from triage.cli.demo.story import PAPERS
@@ -31,7 +27,6 @@ from triage.domain.protocols import silent
 from triage.domain.records import EventKind
 from triage.ranking.shortlist import LARGE
 from triage.sources.files.detect import open_source
-from triage.store.tables import slates
 from triage.subscribers.preferences import SubscriberPreferences
 from triage.subscribers.subscriptions import add
 
@@ -48,7 +43,6 @@ INTERESTS = (
     "robot manipulation; diffusion policies",
     "",
 )
-Restart = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,7 @@ def made_world(folder: Path, n_readers: int) -> Iterator[World]:
         fill(app, n_readers)
         app.close()
         alone = folder.with_name("alone")
-        with copied(World(folder, url, []), alone, "workers = 1") as one:
+        with copied(World(folder, url, []), alone, "workers = 1") as one, small_blocks():
             assert one.new_nightly().queue(DAY).problems == ()
             yield World(folder, url, night_of(one))
 
@@ -115,19 +109,28 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def world_on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@contextmanager
+def on_postgres() -> Iterator[None]:
+    """Make databases of PostgreSQL, whatever the others of this run are."""
     before = databases._chosen
     databases.choose("postgresql")
     try:
-        with made_world(tmp_path_factory.mktemp("world") / "it", N_READERS) as made:
-            yield made
+        yield
     finally:
         databases.choose(before)
 
 
+@pytest.fixture(scope="module")
+def world_on_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with ExitStack() as stack:
+        with on_postgres():
+            made = made_world(tmp_path_factory.mktemp("world") / "it", N_READERS)
+            world = stack.enter_context(made)
+        yield world
+
+
 @contextmanager
-def copied(world: World, folder: Path, engine: str) -> Iterator[App]:
+def copied(world: World, folder: Path, settings: str) -> Iterator[App]:
     """Yield a copy of an installation with these settings of its engine."""
     shutil.copytree(world.folder, folder, dirs_exist_ok=True)
     with databases.url_of_copy(world.url, folder) as url:
@@ -135,7 +138,7 @@ def copied(world: World, folder: Path, engine: str) -> Iterator[App]:
         head, _, tail = text.partition("[engine]\n")
         tail = tail.partition("[web]\n")[2]
         config = folder / "triage.toml"
-        config.write_text(f"{head}[engine]\n{engine}\n[web]\n{tail}")
+        config.write_text(f"{head}[engine]\n{settings}\n[web]\n{tail}")
         app = open_app(config, clock=StoppedClock())
         try:
             yield app
@@ -143,9 +146,17 @@ def copied(world: World, folder: Path, engine: str) -> Iterator[App]:
             app.close()
 
 
+@contextmanager
+def small_blocks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nightly, "BLOCK", SIZE)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nightly, "BLOCK", SIZE)
+def _small_blocks() -> Iterator[None]:
+    with small_blocks():
+        yield
 
 
 def night_of(app: App) -> list[dict[str, Any]]:
@@ -188,8 +199,16 @@ def test_one_process_makes_digests_of_a_large_pool_for_all(world: World) -> None
     assert sum("user_models" in each for each in world.night) > N_READERS / 3
 
 
+def skip_unless_long(n: int, config: pytest.Config) -> None:
+    if n > 2 and not config.getoption("--full"):
+        pytest.skip("more workers are for the long form")
+
+
 @pytest.mark.parametrize("n", [2, 4])
-def test_processes_store_what_one_process_stores(world: World, tmp_path: Path, n: int) -> None:
+def test_processes_store_what_one_process_stores(
+    world: World, tmp_path: Path, n: int, pytestconfig: pytest.Config
+) -> None:
+    skip_unless_long(n, pytestconfig)
     with copied(world, tmp_path, f"workers = {n}") as app:
         queued = app.new_nightly().queue(DAY)
         assert (queued.made, queued.problems) == (N_READERS, ())
@@ -198,81 +217,80 @@ def test_processes_store_what_one_process_stores(world: World, tmp_path: Path, n
 
 
 @contextmanager
-def cluster(n: int) -> Iterator[LocalCluster]:
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
+def on_cluster(world: World, folder: Path, n: int) -> Iterator[tuple[App, LocalCluster]]:
+    """Yield a copy of an installation that has a cluster of `n` processes on this machine."""
+    from distributed import LocalCluster
+
+    # What Dask's own commands start on several machines.
+    started = LocalCluster(
         n_workers=n, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as started:
-        yield started
+    )
+    settings = f'kind = "dask"\naddress = "{started.scheduler_address}"'
+    with started, on_postgres(), copied(world, folder, settings) as app:
+        yield app, started
 
 
 @pytest.mark.any_database("it has a PostgreSQL of its own")
 @pytest.mark.parametrize("n", [2, 4])
 def test_a_dask_cluster_stores_what_one_process_stores(
-    world_on_postgres: World, tmp_path: Path, n: int
+    world_on_postgres: World, tmp_path: Path, n: int, pytestconfig: pytest.Config
 ) -> None:
-    with cluster(n) as started, on_cluster(world_on_postgres, tmp_path, started) as app:
+    skip_unless_long(n, pytestconfig)
+    with on_cluster(world_on_postgres, tmp_path, n) as (app, _):
         queued = app.new_nightly().queue(DAY)
         assert (queued.made, queued.problems) == (N_READERS, ())
         check(app, world_on_postgres)
 
 
-@contextmanager
-def on_cluster(world: World, folder: Path, started: LocalCluster) -> Iterator[App]:
-    before = databases._chosen
-    databases.choose("postgresql")
-    try:
-        engine = f'kind = "dask"\naddress = "{started.scheduler_address}"'
-        with copied(world, folder, engine) as app:
-            yield app
-    finally:
-        databases.choose(before)
-
-
 # -- deaths ----------------------------------------------------------------------------------------
 
 
-class Killer(threading.Thread):
-    """Kills a worker whenever the night has got on since the last kill, until it has killed `n`."""
-
-    def __init__(self, app: App, n: int, find_workers: Callable[[], list[int]]) -> None:
-        super().__init__(daemon=True)
-        self.done = 0
-        self._app, self._n, self._find = app, n, find_workers
-        self._is_over = threading.Event()
-        self._rng = random.Random(50)  # noqa: S311 - a test's own dice
-
-    def run(self) -> None:
-        seen = 0
-        while self.done < self._n and not self._is_over.wait(self._rng.uniform(0.01, 0.3)):
-            with self._app.database.read() as conn:
-                n_slates = conn.scalar(select(func.count()).select_from(slates)) or 0
-            workers = self._find()
-            if n_slates > seen and workers:
-                os.kill(self._rng.choice(workers), signal.SIGKILL)
-                self.done, seen = self.done + 1, n_slates
-
-    def stop(self) -> None:
-        self._is_over.set()
-        self.join()
+@pytest.fixture(scope="module")
+def long_night(
+    tmp_path_factory: pytest.TempPathFactory, world: World, pytestconfig: pytest.Config
+) -> Iterator[World]:
+    """Yield the world of a night that is long enough for all kills."""
+    if not pytestconfig.getoption("--full"):
+        yield world
+        return
+    with made_world(tmp_path_factory.mktemp("long") / "it", 13 * N_READERS) as made:
+        yield made
 
 
-def queue_beside(killer: Killer, app: App) -> nightly.Queued:
-    killer.start()
-    try:
-        return app.new_nightly().queue(DAY)
-    finally:
-        killer.stop()
+# A worker makes a block, and dies in the middle of its second one: before that is stored, or after.
+IN_MID_BLOCK = [f"composed:{SIZE + 1}", "queued:2"]
 
 
-@pytest.mark.guarantee("R15")
+@pytest.mark.guarantee("R8")
+@pytest.mark.parametrize("point", IN_MID_BLOCK)
 def test_killed_workers_lose_and_double_nothing(
-    world: World, tmp_path: Path, guarantee: Guarantee
+    long_night: World,
+    tmp_path: Path,
+    guarantee: Guarantee,
+    monkeypatch: pytest.MonkeyPatch,
+    point: str,
 ) -> None:
-    n_kills = 4
-    with copied(world, tmp_path, "workers = 2") as app:
-        killer = Killer(app, n_kills, lambda: [each.pid or 0 for each in active_children()])
-        queued = queue_beside(killer, app)
-        assert queued.problems == ()
-        assert killer.done == n_kills
-        check(app, world)
+    starts: list[int] = []
+    start = engine.start_processes
+    monkeypatch.setattr(engine, "start_processes", lambda n: (starts.append(n), start(n))[1])
+    monkeypatch.setenv("TRIAGE_KILL_AT", point)
+    with copied(long_night, tmp_path, "workers = 2") as app:
+        assert app.new_nightly().queue(DAY).problems == ()
+        check(app, long_night)
+    # Every pool but the last one was lost with a worker.
+    n_kills = len(starts) - 1
+    assert n_kills >= (50 if guarantee.full else 2)
+    guarantee.record(workers_killed=n_kills, digests_lost=0, digests_doubled=0)
+
+
+@pytest.mark.any_database("it has a PostgreSQL of its own")
+@pytest.mark.parametrize("point", IN_MID_BLOCK)
+def test_killed_workers_of_a_dask_cluster_lose_and_double_nothing(
+    world_on_postgres: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.setenv("TRIAGE_KILL_AT", point)
+    with on_cluster(world_on_postgres, tmp_path, 2) as (app, started):
+        before = {each.pid for each in started.workers.values()}
+        assert app.new_nightly().queue(DAY).problems == ()
+        check(app, world_on_postgres)
+        assert before.isdisjoint(each.pid for each in started.workers.values())

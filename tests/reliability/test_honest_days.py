@@ -216,7 +216,7 @@ class Office:
     told: list[Told] = field(default_factory=list)
     mailer: FakeMailer = field(default_factory=FakeMailer)
 
-    def compose(self, slate: Slate, _now: datetime) -> Composed:
+    def compose(self, slate: Slate, _now: datetime, **_: object) -> Composed:
         reader = slate.subscriber.id
         earlier = [each.slate.on for each in self.told if each.slate.subscriber.id == reader]
         since = max(earlier, default=slate.on - ONE_DAY)

@@ -33,7 +33,7 @@ WORDS = (
 ).split()
 
 
-def compose(made: Slate, _now: datetime) -> Composed:
+def compose(made: Slate, _now: datetime, **_: object) -> Composed:
     name = f"<d.{made.public_id}@example.org>"
     message = OutgoingMessage(name, made.subscriber.email, b"a digest\r\n")
     return Composed(message, len(made.impressions))

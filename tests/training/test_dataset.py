@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from tests.support import topics
 from tests.support.factories import DAY, subscriber
@@ -114,6 +115,8 @@ def content(record: object) -> list[object]:
                 value.tfidf.toarray().tobytes(),
                 value.semantic.tobytes(),
             ]
+        elif issparse(value):
+            found.append(value.toarray().tobytes())
         else:
             found.append(value)
     return found

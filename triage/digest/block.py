@@ -75,7 +75,7 @@ class Night:
     ) -> Night:
         pool = load_pool(conn, pair.encoder, on, days)
         user_models = UserModelCache(pair.encoder)
-        return cls(on, days, pair, pool, user_models, Calibrations(conn), rules)
+        return cls(on, days, pair, pool, user_models, Calibrations(conn, tonight=on), rules)
 
     def report(self, conn: Connection, since: date, n_candidates: int) -> str:
         """Return the line about the sources that were read since a digest, see `day_report`."""
@@ -150,12 +150,14 @@ def make_slates(conn: Connection, night: Night, block: Sequence[Due]) -> Slates:
         ranking = rank_shortlist(
             profile, night.pool, shortlist, night.pair.scorer, night.on, calibrations[who]
         )
+        interests[who] = interests_of(ranking, night.pair.encoder)
+        named_clusters = replace(ranking.interests, clusters=interests[who])
+        ranking = replace(ranking, interests=named_clusters)
         report = night.report(conn, due.since, ranking.n_eligible)
         if who in named:
             report = " ".join(filter(None, [report, named_report(named[who])]))
         own = _select_revised(votes[who], revised, due)
         slates.append(_make_slate(night, due, ranking, report, own))
-        interests[who] = interests_of(ranking, night.pair.encoder)
     return Slates(tuple(slates), interests, models)
 
 

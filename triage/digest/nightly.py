@@ -42,6 +42,8 @@ There is one for each weekday of a digest, so that no more than a week is kept.
 """
 BLOCK = 100
 """So many subscribers are ranked together, and their digests stored in one transaction."""
+FEWEST_BLOCKS = 4
+"""Fewer are made before other processes have started and loaded what a night needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Nightly:
     """Makes the digests of one date; the module docstring shows the steps.
 
     Attributes:
-        workers: make the blocks; without them, and of a single block, this process does.
+        workers: make the blocks of a large night; without them, this process makes all.
     """
 
     database: Database
@@ -229,7 +231,7 @@ class Nightly:
         return Queued(total.made, total.skipped, tuple(problems))
 
     def _queue_blocks(self, blocks: Sequence[Block]) -> Iterator[tuple[Block, QueuedBlock | str]]:
-        if self.workers is not None and len(blocks) > 1:
+        if self.workers is not None and len(blocks) >= FEWEST_BLOCKS:
             return self.workers(blocks)
         return ((block, self.queue_block(block)) for block in blocks)
 

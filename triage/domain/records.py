@@ -305,6 +305,8 @@ class Background:
         everybody: float32 (v,), weights of the words that the likes of all subscribers share; all
             zero if there are too few likes.
         threshold: the cosine below which two papers are unrelated.
+        others_words: float64 CSC (m, v + 1), the TF-IDF vectors of evenly spread papers, and a last
+            column of ones.
     """
 
     name: str
@@ -312,6 +314,7 @@ class Background:
     encodings: Encodings
     everybody: F32
     threshold: float
+    others_words: CSC
 
     def __len__(self) -> int:
         return len(self.paper_ids)
@@ -330,6 +333,7 @@ class UserModel:
         intercepts: float32 (3 + k,) or (0,), of `tfidf_models`.
         semantic_models: float32 (2 + k, s) or (0, s), linear models over `Encodings.semantic`: of
             all likes, of all likes and their neighbours, and of each interest.
+        interest_keys: int64 (k,), hashes of what the models of each interest were fitted on.
         like_interests: int32 (n_likes,), the number of each like's interest, -1 if it has none.
         tfidf_centres, latent_centres, semantic_centres: float32 CSR (k, v), float32 (k, d) and
             (k, s), unit rows: the mean vector of each interest's likes.
@@ -341,6 +345,7 @@ class UserModel:
     tfidf_models: CSR
     intercepts: F32
     semantic_models: F32
+    interest_keys: I64
     like_interests: I32
     tfidf_centres: CSR
     latent_centres: F32

@@ -4,7 +4,7 @@
     once a day:     train, back up and more (in another thread, so that digests do not wait)
 
 No state is kept in memory between two ticks: after a downtime, the first tick does what was missed.
-If two schedulers run, only the one with the lease works.
+If several schedulers run, only the one with the lease makes digests; all of them send.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from triage.delivery.outbox import Outbox
 from triage.digest.nightly import Queued
 from triage.domain import digest_calendar
 from triage.domain.announcement_calendar import arxiv_today
-from triage.domain.protocols import Clock, Source
+from triage.domain.protocols import Clock, Progress, Source
 from triage.domain.records import Subscriber, SubscriberState, Verdict
 from triage.errors import DatabaseError, NotFound, TriageError
 from triage.papers.ingest import fetch
@@ -47,7 +47,9 @@ Sources = Callable[[], Sequence[Source]]
 
 
 class Queue(Protocol):
-    def __call__(self, on: date, *, only: Collection[int], only_latest: bool) -> Queued: ...
+    def __call__(
+        self, on: date, *, only: Collection[int], only_latest: bool, progress: Progress
+    ) -> Queued: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,13 @@ class Schedule:
     distrust: Callable[[], str] = lambda: ""
 
     def tick(self) -> None:
-        """Fetch, queue and send what is due; do nothing if another scheduler has the lease."""
+        """Fetch, queue and send what is due; only send if another scheduler has the lease."""
         if why := self.distrust():
             log.error("nothing is read, made or sent: the clock may be wrong", why=why)
             return
         if not self._take_lease("digests", LEASE):
+            # A night of very many digests takes hours, and each sender takes other messages.
+            self.outbox.drain()
             return
         self._set_days_aside()
         self._fetch()
@@ -118,7 +122,7 @@ class Schedule:
         for on, subscribers in sorted(self._find_due().items()):
             only = {each.id for each in subscribers}
             try:
-                queued = self.queue(on, only=only, only_latest=True)
+                queued = self.queue(on, only=only, only_latest=True, progress=self._renew_lease)
             except NotFound as error:
                 log.info("no digests yet", why=str(error))
                 break
@@ -163,6 +167,9 @@ class Schedule:
         return self.database.execute(
             store.jobs.take_lease, name, self.owner, now + duration, now, self.is_gone
         )
+
+    def _renew_lease(self, stage: str, done: int, total: int) -> None:  # noqa: ARG002
+        self._take_lease("digests", LEASE)
 
     def _last_done(self, name: str) -> datetime | None:
         """Return when a job was done last; None if never, or later than now by a wrong clock."""

@@ -102,5 +102,9 @@ class Scheduler:
                 log.warning(
                     "the clock was set, or the machine was suspended", by_s=step.total_seconds()
                 )
-                for job in self._threads.get_jobs():
+            for job in self._threads.get_jobs():
+                # APScheduler plans the next run after it has started one, and so may overwrite what
+                # was set here with a time of the old clock.
+                is_late = job.next_run_time - now > job.trigger.interval + SMALLEST_STEP
+                if is_late or abs(step) >= SMALLEST_STEP:
                     job.modify(next_run_time=now)

@@ -49,7 +49,7 @@ class Block:
     def rows_of(self, ids: I64) -> I64:
         """Return the rows of those of `ids` that are here."""
         at: I64 = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return at[self.ids[at] == ids]
+        return np.asarray(at[self.ids[at] == ids], dtype=np.int64)
 
 
 class Nearest:

@@ -36,6 +36,7 @@ OFFSET_SPREAD, SLOPE_SPREAD = 0.5, 0.3
 CENTRE = -2.0
 """The log-odds of a usual paper of a digest."""
 LOWEST_SLOPE = 0.2
+MOST_STEPS = 50
 
 
 def logit(chances: F64) -> F64:
@@ -140,20 +141,33 @@ class Correction:
         """
         if not len(liked):
             return self
-        from scipy.optimize import minimize
-
         start = np.array([self.slope, self.offset])
-        spread = np.array([SLOPE_SPREAD, OFFSET_SPREAD])
+        precision = np.array([SLOPE_SPREAD, OFFSET_SPREAD]) ** -2.0
         X = np.column_stack([log_odds - CENTRE, np.ones(len(log_odds))])
 
-        def loss(w: F64) -> tuple[float, F64]:
-            z, off = X @ w + CENTRE, (w - start) / spread
-            value = float((np.logaddexp(0, z) - liked * z).sum()) + float(off @ off) / 2
-            return value, X.T @ (sigmoid(z) - liked) + off / spread
+        def loss(w: F64) -> float:
+            z = X @ w + CENTRE
+            return float((np.logaddexp(0, z) - liked * z).sum() + precision @ (w - start) ** 2 / 2)
 
-        bounds = [(LOWEST_SLOPE, None), (None, None)]
-        found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B")
-        return Correction(float(found.x[0]), float(found.x[1]))
+        # Newton's method; each step is halved until the loss falls, and ends at the bound.
+        w = start
+        for _ in range(MOST_STEPS):
+            p = sigmoid(X @ w + CENTRE)
+            gradient = X.T @ (p - liked) + precision * (w - start)
+            curvature = (X.T * (p * (1 - p))) @ X + np.diag(precision)
+            step = -np.linalg.solve(curvature, gradient)
+            if w[0] <= LOWEST_SLOPE and step[0] < 0:
+                step = np.array([0.0, -gradient[1] / curvature[1, 1]])
+            if np.abs(step).max() < 1e-9:
+                break
+            now = loss(w)
+            for halving in range(30):
+                new = w + step / 2**halving
+                new[0] = max(new[0], LOWEST_SLOPE)
+                if loss(new) <= now:
+                    break
+            w = new
+        return Correction(float(w[0]), float(w[1]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,14 +53,14 @@ def explain_placement(
     contributions_row: F64,
     encoder: Encoder,
     interest: str = "",
-    common: Bools | None = None,
+    liked_words: F32 | None = None,
 ) -> tuple[Reason, ...]:
     """Return one to three reasons for a candidate, strongest first, plain text.
 
     `features_row` and `contributions_row` are float (n_features,), the candidate's features and
     what each of them adds to the score. `interest` is the name of the interest that the paper
-    belongs to, if there are several. `common` is bool (v,), the terms that many papers of the
-    day have, see `find_common_terms`. An exploration slot gets one reason, which says so.
+    belongs to, if there are several. `liked_words` is float32 (v,), see `sum_liked_words`, by
+    default with all terms. An exploration slot gets one reason, which says so.
     """
     if placement.policy is Policy.EXPLORATION:
         known = len(profile.liked) or len(profile.interests)
@@ -86,7 +86,7 @@ def explain_placement(
         kind = ReasonKind(name)
         least = MIN_SHARE * raised[strongest[0]] if found else 0
         if raised[kind] > 0 and raised[kind] >= least:
-            text = _sentence(kind, evidence, encoder, interest, common)
+            text = _sentence(kind, evidence, encoder, interest, liked_words)
             found += [Reason(kind, text)] if text else []
         if len(found) == MAX_REASONS:
             break
@@ -94,7 +94,7 @@ def explain_placement(
 
 
 def _sentence(
-    kind: ReasonKind, evidence: Evidence, encoder: Encoder, interest: str, common: Bools | None
+    kind: ReasonKind, evidence: Evidence, encoder: Encoder, interest: str, liked_words: F32 | None
 ) -> str:
     """Return a reason in words, weaker ones for a weak match; empty without evidence to name."""
     if kind is ReasonKind.LIKES:
@@ -106,7 +106,7 @@ def _sentence(
         title = short_title(evidence.profile.liked.papers[row].title)
         return f"{nearness} “{title}” that you liked"
     if kind is ReasonKind.WORDS:
-        return _shared_words(evidence, encoder, common)
+        return _shared_words(evidence, encoder, liked_words)
     if kind is ReasonKind.INTERESTS:
         return _phrase(evidence)
     if kind is ReasonKind.INTEREST_CLUSTER:
@@ -129,15 +129,24 @@ def _sentence(
     return f"{n} {'upvote' if n == 1 else 'upvotes'} on Hugging Face" if n > 0 else ""
 
 
-def _shared_words(evidence: Evidence, encoder: Encoder, common: Bools | None) -> str:
+def sum_liked_words(profile: Profile, common: Bools) -> F32:
+    """Return float32 (v,): the summed TF-IDF weights of the likes.
+
+    They are 0 for the terms that many papers of the day have, `common`, bool (v,).
+    """
+    total = np.asarray(profile.liked.encodings.tfidf.sum(axis=0), dtype=np.float32).ravel()
+    total[common] = 0
+    return total
+
+
+def _shared_words(evidence: Evidence, encoder: Encoder, liked_words: F32 | None) -> str:
     liked = evidence.profile.liked
     if not len(liked):
         return ""
-    total = np.asarray(liked.encodings.tfidf.sum(axis=0)).ravel()
-    if common is not None:
-        total[common] = 0
+    if liked_words is None:
+        liked_words = sum_liked_words(evidence.profile, np.zeros(evidence.words.shape[1], bool))
     shared = evidence.words.copy()
-    shared.data = shared.data * total[shared.indices]
+    shared.data = shared.data * liked_words[shared.indices]
     shared.data[shared.data < MIN_WORD_SHARE * shared.data.max(initial=0)] = 0
     shared.eliminate_zeros()
     terms = name_terms(encoder.terms(shared, MAX_TERMS), evidence.paper.text)

@@ -70,6 +70,10 @@ class Pool(EncodedPapers):
         return {}
 
     @cached_property
+    def _in_category(self) -> dict[str, Bools]:
+        return {}
+
+    @cached_property
     def _rows_by_word(self) -> dict[str, list[int]]:
         found: dict[str, list[int]] = {}
         for row, paper in enumerate(self.papers):
@@ -88,7 +92,13 @@ class Pool(EncodedPapers):
 
     def in_categories(self, chosen: tuple[str, ...]) -> Bools:
         """Return bool (n,): which papers are in one of these categories or archives."""
-        return np.array([bool(watched(chosen, paper.categories)) for paper in self.papers])
+        marked = np.zeros(len(self), dtype=bool)
+        for name in chosen:
+            if name not in self._in_category:
+                hits = [bool(watched((name,), paper.categories)) for paper in self.papers]
+                self._in_category[name] = np.array(hits, dtype=np.bool_)
+            marked |= self._in_category[name]
+        return marked
 
     def with_keywords(self, keywords: Collection[str]) -> Bools:
         """Return bool (n,): which papers have one of the keywords in title or abstract."""

@@ -26,9 +26,9 @@ from triage.ranking.features import (
 from triage.ranking.own_papers import find_liked_authors
 from triage.ranking.pool import Pool
 
-N_BEST = 160
+N_BEST = 120
 """How many papers go on because they fit best as a whole."""
-N_OF_PARTS = 140
+N_OF_PARTS = 100
 """How many go on because they fit single interests and phrases, an equal number for each."""
 N_NAMED = 30
 """How many go on at most because of a followed author, and likewise a keyword or a liked author."""
@@ -107,21 +107,19 @@ def _find_signals(profile: Profile) -> _Signals:
     phrases, model = profile.interests, profile.user_model
     weights = recency_weights(len(liked)).astype(np.float32)
     # Where nothing is liked this is zero, and adds nothing.
-    latent, tfidf, semantic = (
-        [(weights @ rows)[None]] for rows in (liked.latent, liked.tfidf, liked.semantic)
-    )
+    latent, semantic = [(weights @ liked.latent)[None]], [(weights @ liked.semantic)[None]]
+    tfidf = [(weights @ liked.tfidf)[None]]
     parts: tuple[list[int], list[int], list[int]] = ([0], [0], [0])
     n_interests = 0
     if model is not None and len(model.intercepts):
         # With a single interest, its models are those of all likes.
-        several = len(model.latent_centres) if len(model.latent_centres) > 1 else 0
-        n_interests = several
-        latent.append(model.latent_centres[:several])
-        tfidf.append(model.tfidf_models[N_TFIDF_OF_ALL - 2 : N_TFIDF_OF_ALL + several].toarray())
-        semantic.append(model.semantic_models[N_SEMANTIC_OF_ALL - 1 : N_SEMANTIC_OF_ALL + several])
-        n_whole = [len(rows[-1]) - several for rows in (latent, tfidf, semantic)]
-        for own, n in zip(parts, n_whole, strict=True):
-            own += [*[0] * n, *range(1, several + 1)]
+        n_interests = len(model.latent_centres) if len(model.latent_centres) > 1 else 0
+        interests = list(range(1, n_interests + 1))
+        latent.append(model.latent_centres[:n_interests])
+        semantic.append(model.semantic_models[N_SEMANTIC_OF_ALL - 1 :][: n_interests + 1])
+        # The models know more than the mean, and products with words are the dearest ones.
+        tfidf = [model.tfidf_models[N_TFIDF_OF_ALL - 2 :][: n_interests + 2].toarray()]
+        parts = ([0, *interests], [0, 0, *interests], [0, 0, *interests])
     latent.append(phrases.latent)
     tfidf.append(phrases.tfidf.toarray())
     for own in parts[:2]:

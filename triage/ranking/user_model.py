@@ -11,6 +11,7 @@ to phrases and likes count as likes, until there are enough real ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from triage.domain.records import (
     I32,
     I64,
     Background,
+    Bools,
     EncodedPapers,
     Encodings,
     Profile,
@@ -29,12 +31,15 @@ from triage.domain.records import (
 )
 from triage.ranking.features import compute_cover, recency_weights, z_scores
 from triage.ranking.interest_clusters import cluster, similarity_threshold
+from triage.ranking.logistic_regression import fit_logistic_regression
 
 # The inverse of the L2 penalty. From 1 to 100 the order of papers hardly changes.
 STRENGTH = 10.0
 MEANING_STRENGTH = 3.0
 EVERYBODYS_STRENGTH = 1.0
-TOLERANCE = 0.01
+# A model of many likes has thousands of rare words that hardly change the order of papers.
+MOST_WORDS = 1_000
+MOST_WORDS_OF_ANCHORS = 300
 N_OTHERS = 4_000
 N_OTHERS_IN_MEANING = 1_000
 # With this many likes, neighbours of phrases add no information.
@@ -62,63 +67,75 @@ def fit_background(name: str, papers: EncodedPapers, liked: CSR) -> Background:
     """
     vectors = papers.encodings
     everybody = np.zeros(vectors.tfidf.shape[1], dtype=np.float32)
+    others = _with_ones(vectors.tfidf[_every(np.arange(len(papers)), N_OTHERS)]).tocsc()
     if len(papers) and liked.shape[0] >= FEWEST_LIKES_OF_ALL:
-        rest = vectors.tfidf[_every(np.arange(len(papers)), N_OTHERS)].tocsc()
-        everybody = _fit(liked, rest, EVERYBODYS_STRENGTH)[0]
+        row, _ = _fit_words(_with_ones(liked), others, EVERYBODYS_STRENGTH, liked.shape[1])
+        everybody = row.toarray()[0]
     ids = np.array([paper.id for paper in papers.papers], dtype=np.int64)
-    return Background(name, ids, vectors, everybody, similarity_threshold(vectors.latent))
+    return Background(name, ids, vectors, everybody, similarity_threshold(vectors.latent), others)
 
 
-def fit_user_model(
-    profile: Profile,
-    past: Background,
-    start: UserModel | None = None,  # noqa: ARG001 - used from the next commit on
-) -> UserModel:
+def fit_user_model(profile: Profile, past: Background, start: UserModel | None = None) -> UserModel:
     """Fit the models of one subscriber; without likes, known phrases or background there are none.
 
     Only likes, dislikes and phrases of the profile are used. Both come from the same encoder.
 
     Args:
-        start: the subscriber's model of before some votes, from the same encoder: the fit takes
-            less time and gives nearly the same weights.
+        start: an earlier model of the subscriber, from the same encoder. Its models of interests
+            whose likes have not changed are taken from it, which saves time and changes no bit.
     """
-    liked = profile.liked.encodings
+    liked, vectors = profile.liked.encodings, past.encodings
     own_ids = [paper.id for paper in (*profile.liked.papers, *profile.disliked.papers)]
-    others = np.flatnonzero(~np.isin(past.paper_ids, np.array(own_ids, dtype=np.int64)))
+    is_other = ~np.isin(past.paper_ids, np.array(own_ids, dtype=np.int64))
+    others = np.flatnonzero(is_other)
     if not len(others) or not (len(liked) or profile.interests.tfidf.nnz):
         return empty_user_model(past)
     near = _neighbours(profile, past, others)
-    rest = past.encodings.select(_every(others, N_OTHERS))
-    others_words = rest.tfidf.tocsc()
-    all_likes = with_neighbours = against_nearest = _fit(liked.tfidf, others_words, STRENGTH)
-    meaning = meaning_with_neighbours = _fit_meaning(liked.semantic, rest.semantic)
+    rest = _every(others, N_OTHERS)
+    rest_words = past.others_words
+    if not is_other.all():
+        rest_words = _with_ones(vectors.tfidf[rest]).tocsc()
+    rest_meaning = vectors.semantic[_every(rest, N_OTHERS_IN_MEANING)]
+    words = _with_ones(liked.tfidf)
+    all_likes = with_neighbours = against_nearest = _fit_words(words, rest_words)
+    meaning = meaning_with_neighbours = _fit_meaning(liked.semantic, rest_meaning)
     if near and len(liked) < FEW_LIKES:
-        neighbours = past.encodings.select(np.unique(np.concatenate(near)))
-        with_neighbours = _fit(_stacked(liked.tfidf, neighbours.tfidf), others_words, STRENGTH)
-        positives = np.vstack([liked.semantic, neighbours.semantic])
-        meaning_with_neighbours = _fit_meaning(positives, rest.semantic)
+        rows = np.unique(np.concatenate(near))
+        positives = _stacked(words, _with_ones(vectors.tfidf[rows]))
+        with_neighbours = _fit_words(positives, rest_words)
+        meaning_with_neighbours = _fit_meaning(
+            np.vstack([liked.semantic, vectors.semantic[rows]]), rest_meaning
+        )
     if len(liked):
-        nearest = others[np.argsort(-(past.encodings.tfidf[others] @ all_likes[0]), kind="stable")]
-        rivals = np.union1d(nearest[:NEAR_OTHERS], _every(others, N_OTHERS_IN_MEANING))
-        against_nearest = _fit(liked.tfidf, past.encodings.tfidf[rivals].tocsc(), STRENGTH)
+        logits = (vectors.tfidf @ all_likes[0].toarray()[0])[others]
+        nearest = others[np.argsort(-logits, kind="stable")[:NEAR_OTHERS]]
+        rivals = np.union1d(nearest, _every(others, N_OTHERS_IN_MEANING))
+        against_nearest = _fit_words(words, _with_ones(vectors.tfidf[rivals]))
+    models = [all_likes, with_neighbours, against_nearest]
+    meanings = [meaning, meaning_with_neighbours]
     groups = _cluster_rows(liked.latent, past.threshold)
+    keys = [_interest_key(profile, group, past, is_other) for group in groups]
+    known = {} if start is None else _models_of_interests(start)
+    for group, key in zip(groups, keys, strict=True):
+        if len(group) == len(liked):
+            models.append(all_likes)
+            meanings.append(meaning)
+        elif key in known:
+            models.append(known[key][0])
+            meanings.append(known[key][1])
+        else:
+            models.append(_fit_words(words[group], rest_words))
+            meanings.append(_fit_meaning(liked.semantic[group], rest_meaning))
     like_interests = np.full(len(liked), -1, dtype=np.int32)
     for number, group in enumerate(groups):
         like_interests[group] = number
-    interests = [liked.select(group) for group in groups]
-    models = [all_likes, with_neighbours, against_nearest]
-    meanings = [meaning, meaning_with_neighbours]
-    for own in interests:
-        is_all = len(own) == len(liked)
-        models.append(all_likes if is_all else _fit(own.tfidf, others_words, STRENGTH))
-        meanings.append(meanings[0] if is_all else _fit_meaning(own.semantic, rest.semantic))
-    return _user_model(past, models, meanings, like_interests, liked, near)
+    return _user_model(past, models, meanings, keys, like_interests, liked, near)
 
 
 def empty_user_model(past: Background) -> UserModel:
     """Return the user model of an empty profile."""
     nobody = np.zeros(0, dtype=np.int32)
-    return _user_model(past, [], [], nobody, past.encodings.select(slice(0, 0)), [])
+    return _user_model(past, [], [], [], nobody, past.encodings.select(slice(0, 0)), [])
 
 
 def interest_centres(liked: Encodings, like_interests: I32) -> tuple[CSR, F32, F32]:
@@ -130,21 +147,23 @@ def interest_centres(liked: Encodings, like_interests: I32) -> tuple[CSR, F32, F
 
 def _user_model(
     past: Background,
-    models: Sequence[tuple[F32, float]],
+    models: Sequence[tuple[CSR, float]],
     meanings: Sequence[F32],
+    keys: Sequence[int],
     like_interests: I32,
     liked: Encodings,
     near: Sequence[I64],
 ) -> UserModel:
     vectors = past.encodings
-    words = np.array([weights for weights, _ in models], dtype=np.float32)
+    words = _stacked(vectors.tfidf[:0], *(weights for weights, _ in models))
     meaning = np.array(meanings, dtype=np.float32)
     centres = interest_centres(liked, like_interests)
-    anchors = _centres([vectors.select(rows) for rows in near], vectors)
+    anchors = _centres([vectors.select(rows) for rows in near], vectors, MOST_WORDS_OF_ANCHORS)
     return UserModel(
-        tfidf_models=_sparse(_half(words.reshape(len(models), vectors.tfidf.shape[1]))),
+        tfidf_models=words,
         intercepts=np.array([intercept for _, intercept in models], dtype=np.float32),
         semantic_models=_half(meaning.reshape(len(meanings), vectors.semantic.shape[1])),
+        interest_keys=np.array(keys, dtype=np.int64),
         like_interests=like_interests,
         tfidf_centres=centres[0],
         latent_centres=centres[1],
@@ -193,8 +212,13 @@ def _cluster_rows(dense: F32, apart: float) -> list[I64]:
     return large or [np.arange(len(dense))][: len(dense)]
 
 
-def _centres(groups: Sequence[Encodings], like: Encodings) -> tuple[CSR, F32, F32]:
-    """Return the recency-weighted unit mean of each group in each space; newest rows first."""
+def _centres(
+    groups: Sequence[Encodings], like: Encodings, most: int | None = None
+) -> tuple[CSR, F32, F32]:
+    """Return the recency-weighted unit mean of each group in each space; newest rows first.
+
+    With `most`, TF-IDF means have only so many words, those of the largest weight.
+    """
     k = len(groups)
     words, latent, semantic = (
         np.zeros((k, rows.shape[1]), dtype=np.float32)
@@ -202,7 +226,9 @@ def _centres(groups: Sequence[Encodings], like: Encodings) -> tuple[CSR, F32, F3
     )
     for row, group in enumerate(groups):
         weights = recency_weights(len(group)).astype(np.float32)
-        words[row] = _unit(weights @ group.tfidf)
+        mean = weights @ group.tfidf
+        mean[np.argsort(-mean, kind="stable")[most:] if most else []] = 0
+        words[row] = _unit(mean)
         latent[row] = _unit(weights @ group.latent)
         semantic[row] = _unit(weights @ group.semantic)
     return _sparse(_half(words)), _half(latent), _half(semantic)
@@ -212,49 +238,81 @@ def _unit(vector: F32) -> F32:
     return vector / np.float32(max(float(np.linalg.norm(vector)), 1e-12))
 
 
-def _fit_meaning(liked: F32, rest: F32) -> F32:
+def _interest_key(profile: Profile, group: I64, past: Background, is_other: Bools) -> int:
+    """Return a hash of all that the models of one interest are fitted on."""
+    ids = np.array([profile.liked.papers[row].id for row in group], dtype=np.int64)
+    left_out = past.paper_ids[~is_other]
+    inputs = (past.name, ids.tobytes(), left_out.tobytes(), past.paper_ids.tobytes())
+    digest = blake2b(repr(inputs).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def _models_of_interests(model: UserModel) -> dict[int, tuple[tuple[CSR, float], F32]]:
+    """Return the models of each interest by its key."""
+    k = len(model.interest_keys)
+    first, first_meaning = len(model.intercepts) - k, len(model.semantic_models) - k
+    return {
+        key: (
+            (model.tfidf_models[first + row], float(model.intercepts[first + row])),
+            model.semantic_models[first_meaning + row],
+        )
+        for row, key in enumerate(model.interest_keys.tolist())
+    }
+
+
+def _fit_meaning(liked: F32, others: F32) -> F32:
     """Return float32 (s,), the weights of the semantic model, without its intercept."""
     if not len(liked):
-        return np.zeros(rest.shape[1], dtype=np.float32)
-    others = rest[_every(np.arange(len(rest)), N_OTHERS_IN_MEANING)]
-    weights, _ = _logistic(
-        np.vstack([liked, others]), len(liked), MEANING_STRENGTH, solver="lbfgs", tol=1e-4
-    )
-    return np.asarray(weights, dtype=np.float32)
+        return np.zeros(others.shape[1], dtype=np.float32)
+    rows = np.ones((len(liked) + len(others), others.shape[1] + 1), dtype=np.float32)
+    rows[: len(liked), :-1], rows[len(liked) :, :-1] = liked, others
+    weights, _ = fit_logistic_regression(rows, len(liked), MEANING_STRENGTH, intercept_penalty=0)
+    return weights.astype(np.float32)
 
 
-def _fit(positives: CSR, others: CSC, strength: float) -> tuple[F32, float]:
-    """Return float32 (v,) weights, nonzero only for words of the positives, and the intercept."""
-    weights = np.zeros(others.shape[1], dtype=np.float32)
-    columns = np.unique(positives.indices)
+def _fit_words(
+    positives: CSR, others: CSR | CSC, strength: float = STRENGTH, most: int = MOST_WORDS
+) -> tuple[CSR, float]:
+    """Return float32 CSR (1, v), the weights, and the intercept.
+
+    Only the words with the most TF-IDF weight in the positives get a weight, at most `most`. Both
+    arrays are float64 (n, v + 1) from `_with_ones`.
+    """
+    n_terms = others.shape[1] - 1
+    amounts = np.bincount(positives.indices, positives.data**2, n_terms + 1)[:-1]
+    columns = np.sort(np.argsort(-amounts, kind="stable")[: min(most, np.count_nonzero(amounts))])
     if not len(columns):
-        return weights, 0.0
-    rows = _stacked(positives[:, columns], others[:, columns].tocsr()).astype(np.float64)
-    # liblinear's trust-region Newton method is made for sparse rows (Lin, Weng & Keerthi 2008).
-    weights[columns], intercept = _logistic(
-        rows, positives.shape[0], strength, solver="liblinear", tol=TOLERANCE
-    )
-    return weights, intercept
+        return _row(columns, np.zeros(0), n_terms), 0.0
+    used = np.append(columns, n_terms)
+    rows = _stacked(positives[:, used], others[:, used].tocsr())
+    weights, intercept = fit_logistic_regression(rows, positives.shape[0], strength)
+    return _row(columns, weights, n_terms), intercept
 
 
-def _logistic(
-    rows: CSR | F32, n_positive: int, strength: float, *, solver: str, tol: float
-) -> tuple[F64, float]:
-    from sklearn.linear_model import LogisticRegression
+def _with_ones(words: CSR) -> CSR:
+    """Return float64 CSR (n, v + 1): the last column is 1, for the intercept."""
+    from scipy.sparse import csr_matrix, hstack
 
-    labels = np.zeros(rows.shape[0])
-    labels[:n_positive] = 1
-    model = LogisticRegression(
-        C=strength, class_weight="balanced", solver=solver, tol=tol, random_state=0
-    ).fit(rows, labels)
-    return model.coef_[0], float(model.intercept_[0])
+    ones = csr_matrix(np.ones((words.shape[0], 1)))
+    rows: CSR = hstack([words, ones], format="csr")
+    return rows
 
 
-def _stacked(above: CSR, below: CSR) -> CSR:
+def _row(columns: I64, weights: F64, n_terms: int) -> CSR:
+    """Return float32 CSR (1, v), exact in half precision."""
+    from scipy.sparse import csr_matrix
+
+    parts = (_half(weights), columns, [0, len(columns)])
+    row: CSR = csr_matrix(parts, shape=(1, n_terms), dtype=np.float32)
+    row.eliminate_zeros()
+    return row
+
+
+def _stacked(*rows: CSR) -> CSR:
     from scipy.sparse import vstack
 
-    both: CSR = vstack([above, below], format="csr", dtype=np.float32)
-    return both
+    every: CSR = vstack(rows, format="csr")
+    return every
 
 
 def _sparse(rows: F32) -> CSR:
@@ -263,6 +321,6 @@ def _sparse(rows: F32) -> CSR:
     return csr_matrix(rows)
 
 
-def _half(rows: F32) -> F32:
+def _half(rows: F32 | F64) -> F32:
     """Return float32 that is exact in half precision, as `user_model_format` stores it."""
     return rows.astype(np.float16).astype(np.float32)

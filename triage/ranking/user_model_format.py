@@ -1,11 +1,11 @@
 """Packs user models into few bytes, and unpacks them.
 
-    crc32 of the rest │ length of the header │ header (JSON) │ the bytes of each array
+    length of the header │ header (JSON) │ the bytes of each array
 
-The header names each array with its type and shape. Weights are in half precision, to which
-`fit_user_model` rounds them, so that a stored model gives the same scores as a new one. Equal
-models are stored once. The centres of interests are means of likes, so only the numbers of these
-likes are stored.
+All is compressed by zlib, whose checksum shows damage. The header names each array with its type
+and shape. Weights are in half precision, to which `fit_user_model` rounds them, so that a stored
+model gives the same scores as a new one. Equal models are stored once. The centres of interests are
+means of likes, so only the interest of each like is stored.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def pack_user_model(model: UserModel, encoder_version: str) -> bytes:
     """Return the bytes of a model; they are the same for the same model."""
     arrays: _Arrays = {
         "intercepts": model.intercepts.astype("<f4"),
+        "interest_keys": model.interest_keys.astype("<i8"),
         "like_interests": model.like_interests.astype("<i1"),
         "latent_anchors": model.latent_anchors.astype(_HALF),
         "semantic_anchors": model.semantic_anchors.astype(_HALF),
@@ -41,8 +42,7 @@ def pack_user_model(model: UserModel, encoder_version: str) -> bytes:
     n_terms = model.tfidf_models.shape[1]
     header = json.dumps([LAYOUT, encoder_version, n_terms, told], separators=(",", ":")).encode()
     parts = (each.tobytes() for each in arrays.values())
-    rest = b"".join([len(header).to_bytes(4, "little"), header, *parts])
-    return zlib.crc32(rest).to_bytes(4, "little") + rest
+    return zlib.compress(b"".join([len(header).to_bytes(4, "little"), header, *parts]), 1)
 
 
 def unpack_user_model(
@@ -73,6 +73,7 @@ def unpack_user_model(
         tfidf_models=models,
         intercepts=arrays["intercepts"].astype(np.float32),
         semantic_models=_unpack_dense("semantic_models", arrays),
+        interest_keys=arrays["interest_keys"].astype(np.int64),
         like_interests=like_interests,
         tfidf_centres=centres[0],
         latent_centres=centres[1],
@@ -88,13 +89,15 @@ _DENSE_SPACES = ("latent", "semantic")
 
 
 def _read(content: bytes, encoder_version: str, n_terms: int) -> _Arrays:
-    checksum, length = (int.from_bytes(content[at : at + 4], "little") for at in (0, 4))
-    if len(content) < 8 or zlib.crc32(memoryview(content)[4:]) != checksum:
-        raise ValueError("the user model is damaged, or has an old layout")
-    layout, *made_for, told = json.loads(content[8 : 8 + length])
+    try:
+        content = zlib.decompress(content)
+    except zlib.error as error:
+        raise ValueError("the user model is damaged, or has an old layout") from error
+    length = int.from_bytes(content[:4], "little")
+    layout, *made_for, told = json.loads(content[4 : 4 + length])
     if layout != LAYOUT or made_for != [encoder_version, n_terms]:
         raise ValueError(f"the user model is of layout {layout} for encoder {made_for}")
-    arrays, at = {}, 8 + length
+    arrays, at = {}, 4 + length
     for name, dtype, shape in told:
         arrays[name] = np.frombuffer(content, dtype, prod(shape), at).reshape(shape)
         at += arrays[name].nbytes
@@ -120,7 +123,8 @@ def _pack_sparse(name: str, rows: CSR) -> _Arrays:
     columns = np.unique(few.indices)
     found = few[:, columns].toarray()
     return {
-        f"{name}_columns": columns.astype("<u2" if rows.shape[1] <= 2**16 else "<u4"),
+        # Differences are small numbers, which can be compressed.
+        f"{name}_columns": np.diff(columns, prepend=0).astype("<u4"),
         f"{name}_bits": np.packbits(found != 0, axis=1),
         name: found[found != 0].astype(_HALF),
         f"{name}_which": which,
@@ -130,7 +134,7 @@ def _pack_sparse(name: str, rows: CSR) -> _Arrays:
 def _unpack_sparse(name: str, arrays: _Arrays, n_terms: int) -> CSR:
     from scipy.sparse import csr_matrix
 
-    columns = arrays[f"{name}_columns"].astype(np.int32)
+    columns = np.cumsum(arrays[f"{name}_columns"], dtype=np.int32)
     bits = arrays[f"{name}_bits"]
     row, column = np.unpackbits(bits, axis=1, count=len(columns)).nonzero()
     starts = np.searchsorted(row, np.arange(len(bits) + 1)).astype(np.int32)

@@ -23,15 +23,20 @@ from triage.errors import RejectedRecord, SourceError
 from triage.sources.cursors import read_cursor, write_cursor
 from triage.sources.enrichers.publication import parse_count
 from triage.sources.http.client import Answer, PoliteClient
-from triage.sources.text.cleaning import normalise, parse_each, require
+from triage.sources.text.cleaning import (
+    MOST_REJECTED,
+    NOTE_CHARS,
+    explain_rejected,
+    normalise,
+    parse_each,
+    require,
+)
 from triage.sources.text.json import dig, loads
 
 REFRESHED_DAYS: Final = 5
 MISSED_DAYS: Final = 30
 MOST_RECORDS: Final = 500
 _DAYS_KEPT: Final = 30
-_MOST_REJECTED: Final = 0.2
-_NOTE_CHARS: Final = 400
 _ADDRESS: Final = re.compile(r"https?://[!-~]{4,500}")
 
 
@@ -80,17 +85,13 @@ class HuggingFaceDaily:
                 if not has_verdict:
                     return
                 if on not in state.days:
-                    note = str(error)[:_NOTE_CHARS]
+                    note = str(error)[:NOTE_CHARS]
                     yield Batch(days=(SourceDay(self.name, on, Verdict.FAILED, None, 0, note),))
                 raise
             if has_verdict or batch.papers or batch.rejected:
                 yield batch
             if any(day.verdict is Verdict.FAILED for day in batch.days):
-                raise SourceError(
-                    f"More than a fifth of Hugging Face's listing of {on} could not be used, so "
-                    "the format must have changed. The papers are in quarantine, and the next "
-                    "fetch reads them again."
-                )
+                raise SourceError(explain_rejected(f"Hugging Face's papers of {on}"))
         if self.trending:
             yield from self._trending_papers(state)
 
@@ -102,17 +103,13 @@ class HuggingFaceDaily:
             return
         listing = _listing(answer)
         papers, rejected = _papers(listing, self.on, "trending")
-        failed = len(rejected) > _MOST_REJECTED * len(listing)
+        failed = len(rejected) > MOST_REJECTED * len(listing)
         if not failed:
             state.trending = digest
         if papers or rejected:
             yield Batch(tuple(papers), tuple(rejected), state.cursor())
         if failed:
-            raise SourceError(
-                "More than a fifth of Hugging Face's trending papers could not be used, so the "
-                "format must have changed. They are in quarantine, and the next fetch reads them "
-                "again."
-            )
+            raise SourceError(explain_rejected("Hugging Face's trending papers"))
 
     def _day(self, on: date, state: _State) -> Batch:
         known = state.days.get(on)
@@ -139,7 +136,7 @@ class HuggingFaceDaily:
             return SourceDay(self.name, on, verdict, n, 0, "no listing for this day")
         n_bad = day.expected - day.got
         # A few rejected records do not come again, so no digest waits for them.
-        failed = n_bad > _MOST_REJECTED * day.expected
+        failed = n_bad > MOST_REJECTED * day.expected
         verdict = Verdict.FAILED if failed else Verdict.COMPLETE
         note = f"{n_bad} kept aside: could not be used" if n_bad else ""
         return SourceDay(self.name, on, verdict, day.expected, day.got, note)
@@ -204,7 +201,7 @@ def _papers(listing: list[Any], on: date, what: str) -> tuple[list[FetchedPaper]
     papers, rejected = parse_each(
         listing,
         lambda record: _paper(record, on),
-        lambda record: json.dumps(record, ensure_ascii=False)[:10_000],
+        lambda record: json.dumps(record, ensure_ascii=False),
         f"{what} of {on}, record",
     )
     first = {paper.source_id: paper for paper in reversed(papers)}

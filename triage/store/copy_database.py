@@ -52,6 +52,7 @@ from triage.store.engine.database import (
     check_revision,
     open_database,
 )
+from triage.store.engine.turns import Turn, take_turn
 from triage.store.migrate import config
 
 # A chunk ends at the row that reaches one of the two.
@@ -161,6 +162,7 @@ def begin_copy(source: Database, target: Database, installation: str) -> str:
     """
     state = _state_of(source)
     with target.write() as conn:
+        take_turn(conn, Turn.SCHEMA)
         names = set(inspect(conn).get_table_names())
         version = (conn.scalar(_VERSION) or "") if "alembic_version" in names else ""
         kind = "new"

@@ -283,7 +283,8 @@ def make_likes(database: Database, clock: Clock) -> int:
             with database.write() as conn:
                 people = {who for each, _ in found if (who := each.subscriber_id) is not None}
                 store.subscribers.lock(conn, people)
-                for each, id in found:
+                # In the order in which `mark_asked` changes them.
+                for each, id in sorted(found, key=lambda pair: pair[0].named.key):
                     # Meanwhile the subscriber may have let it be forgotten.
                     if store.named_papers.mark_found(conn, each.id, id):
                         _like(conn, each, id, clock.now())

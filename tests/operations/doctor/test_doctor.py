@@ -326,10 +326,10 @@ def test_whose_digest_failed_is_named_until_it_was_made(tmp_path: Path) -> None:
     readers = [add_reader(app.database, n, interests="drafts") for n in (1, 2, 3)]
     compose = app.build_message
 
-    def fails_for_two(slate: Slate, now: datetime) -> Composed:
+    def fails_for_two(slate: Slate, now: datetime, **more: Any) -> Composed:
         if slate.subscriber.id == readers[1].id:
             raise RuntimeError("a template without a text")
-        return compose(slate, now)
+        return compose(slate, now, **more)
 
     app.build_message = fails_for_two  # type: ignore[method-assign]
     app.new_nightly().queue(DAY)

@@ -136,6 +136,20 @@ def test_later_digests_do_not_reach_an_earlier_day(database: Database, papers: l
     assert chance(database, reader, before=DAY + ONE_DAY) > usual
 
 
+def test_the_digests_of_a_night_do_not_crowd_out_the_votes_of_earlier_ones(
+    database: Database, papers: list[Paper], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrations, "MOST_OF_ALL", 10)
+    eager, other = add_reader(database, 1), add_reader(database, 2)
+    show(database, eager, papers[:10], on=DAY, votes=(UP,) * 10)
+    before = chance(database, other)
+    show(database, eager, papers[10:30], on=DAY + ONE_DAY)
+    assert chance(database, other) < before
+    with database.read() as conn:
+        night = Calibrations(conn, tonight=DAY + ONE_DAY).of(conn, other.id, ())
+    assert float(night.chances(SCORES)[0][0]) == before
+
+
 def test_what_digests_told_is_compared_with_the_votes(
     database: Database, papers: list[Paper]
 ) -> None:

@@ -83,9 +83,11 @@ def taste_of(
     some = some or UserModelCache(topics.encoder())
     with database.write() as conn:
         votes = store.events.votes(conn, reader.id)
-        profile = load_profile(conn, topics.encoder(), reader, votes, some.on(on))
-        some.keep(conn, reader.id, NOON)
-    return profile.user_model
+        profile = load_profile(conn, topics.encoder(), reader, votes)
+        block = some.load_block(conn, [profile], on)
+        model = block.of(profile)
+        some.save_block(conn, block, NOON)
+    return model
 
 
 def numbers(taste: UserModel | None) -> list[Any]:

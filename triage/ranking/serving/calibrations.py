@@ -44,12 +44,16 @@ class Calibrations:
 
     Args:
         before: digests of this date or later, and votes of this day or later, are left out.
+        tonight: digests of this date or later are left out, but no votes. So all processes of a
+            night correct alike, whenever they begin.
     """
 
-    def __init__(self, conn: Connection, before: date | None = None) -> None:
+    def __init__(
+        self, conn: Connection, before: date | None = None, *, tonight: date | None = None
+    ) -> None:
         self._prior = load_prior()
         newest: dict[int, list[ShownChance]] = {}
-        for each in store.slates.shown_chances(conn, MOST_OF_ALL, before=before):
+        for each in store.slates.shown_chances(conn, MOST_OF_ALL, before=before or tonight):
             newest.setdefault(each.subscriber_id, []).append(each)
         # Nobody who votes on everything decides for the others.
         shown = [each for own in newest.values() for each in own[:MOST_OF_EACH]]

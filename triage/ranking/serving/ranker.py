@@ -38,7 +38,7 @@ from triage.domain.records import (
 from triage.ranking.calibration import Calibration, logit
 from triage.ranking.cold_start import sigmoid
 from triage.ranking.evidence import apply_less_like_this
-from triage.ranking.explanations import explain_placement
+from triage.ranking.explanations import explain_placement, sum_liked_words
 from triage.ranking.features import FEATURES, feature_matrix, split_phrases
 from triage.ranking.interest_clusters import (
     Interests,
@@ -367,6 +367,7 @@ def explain(
     if len(ranking.interests.clusters) > 1:
         names = dict(enumerate(each.name for each in interests_of(ranking, encoder)))
     nearest = ranking.aims().nearest
+    liked_words = sum_liked_words(ranking.profile, ranking.pool.common_terms)
     return [
         explain_placement(
             ranking.profile,
@@ -376,7 +377,7 @@ def explain(
             contribution,
             encoder,
             names.get(int(nearest[placement.row]), ""),
-            ranking.pool.common_terms,
+            liked_words,
         )
         for placement, contribution in zip(placements, contributions, strict=True)
     ]

@@ -82,7 +82,7 @@ class UserModelBlock:
 class UserModelCache:
     """The user models of one encoder, on any date.
 
-    With `kept` stored models are used, and `save_block` and `keep` store new ones.
+    With `kept` stored models are used, and `save_block` stores new ones.
     """
 
     def __init__(self, encoder: Encoder, *, kept: bool = True) -> None:
@@ -91,7 +91,6 @@ class UserModelCache:
         self._backgrounds: dict[date, Background | None] = {}
         self._everybody: dict[str, F32] = {}
         self._until: dict[date, date] = {}
-        self._unsaved: dict[int, UserModelBlock] = {}
 
     def load_block(self, conn: Connection, profiles: Sequence[Profile], on: date) -> UserModelBlock:
         """Return the models of the subscribers of these profiles on a date, see `UserModelBlock`.
@@ -147,21 +146,11 @@ class UserModelCache:
 
     def of(self, conn: Connection, profile: Profile, on: date) -> UserModel | None:
         """Return the model of one subscriber on a date, None if it cannot be fitted."""
-        block = self.load_block(conn, [profile], on)
-        model = block.of(profile)
-        if block.new:
-            self._unsaved[profile.subscriber.id] = block
-        return model
+        return self.load_block(conn, [profile], on).of(profile)
 
     def on(self, on: date) -> Learner:
         """Return a function that returns models on a date."""
         return lambda conn, profile: self.of(conn, profile, on)
-
-    def keep(self, conn: Connection, subscriber_id: int, at: datetime) -> None:
-        """Store the new model that `of` has fitted, if there is one."""
-        block = self._unsaved.pop(subscriber_id, None)
-        if block is not None:
-            self.save_block(conn, block, at)
 
     def _shared_weights(self, conn: Connection, name: str) -> F32 | None:
         if name not in self._everybody:

@@ -19,6 +19,7 @@ from triage.errors import RejectedRecord, SourceError
 from triage.sources.arxiv import oai_pmh
 from triage.sources.arxiv.cursor import Day, DayProgress, State, key_of
 from triage.sources.http.client import PoliteClient
+from triage.sources.text.cleaning import NOTE_CHARS
 
 BATCH: Final = 500
 OVERLAP: Final = timedelta(days=2)
@@ -53,7 +54,7 @@ class Backfill:
             for on in sorted(self._state.open):
                 yield from self._day(on)
         except SourceError as error:
-            self.trouble = str(error)[:400]
+            self.trouble = str(error)[:NOTE_CHARS]
 
     def pop_closed(self) -> set[date]:
         """Return the days that were closed since the last call."""

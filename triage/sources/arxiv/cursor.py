@@ -19,11 +19,11 @@ from triage.domain.announcement_calendar import announcement_days
 from triage.domain.records import Verdict
 from triage.domain.source_records import Rejected, SourceDay
 from triage.sources.cursors import Keys, read_cursor, write_cursor
+from triage.sources.text.cleaning import MOST_REJECTED
 
 DAYS_KEPT: Final = 3
 MISSED_DAYS: Final = 30
 WAITING_DAYS: Final = 14
-_MOST_REJECTED: Final = 0.2
 _ALL: Final = ""  # all watched categories together
 
 
@@ -236,7 +236,7 @@ class State:
     def is_failed(self, on: date) -> bool:
         """Tell whether too much of a day was rejected, so the source itself must be wrong."""
         day = self.days.get(on)
-        return day is not None and day.rejected[_ALL] > _MOST_REJECTED * day.expected[_ALL]
+        return day is not None and day.rejected[_ALL] > MOST_REJECTED * day.expected[_ALL]
 
     def source_days(
         self, source: str, on: date, api: str = "", oai_pmh: str = ""

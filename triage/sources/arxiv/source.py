@@ -27,14 +27,13 @@ from triage.sources.arxiv.backfill import Backfill, Step
 from triage.sources.arxiv.cursor import DayProgress, State, key_of
 from triage.sources.arxiv.parsing import Announcement, Feed, Kind, parse_entries, parse_feed
 from triage.sources.http.client import Answer, PoliteClient
-from triage.sources.text.cleaning import reject
+from triage.sources.text.cleaning import NOTE_CHARS, explain_rejected, reject
 
 PAGE: Final = 100
 POLITE_S: Final = 3.0  # https://info.arxiv.org/help/api/tou.html
 FEED_LIMIT: Final = 2_000  # https://info.arxiv.org/help/rss.html
 _RETRIES: Final = 2
 _MOST_RETRIES_IN_ALL: Final = 5
-_NOTE_CHARS: Final = 400
 
 log = structlog.get_logger()
 
@@ -81,7 +80,7 @@ class Arxiv:
         except SourceError as error:
             weekend = state.feed_on == self.on and not is_announcement_day(self.on)
             if self.on not in state.days and not weekend:
-                yield Batch(days=self._rows(self.on, Verdict.FAILED, str(error)[:_NOTE_CHARS]))
+                yield Batch(days=self._rows(self.on, Verdict.FAILED, str(error)[:NOTE_CHARS]))
             raise
         if answer is not None:
             # Set again at the end only, so an interrupted fetch gets the feed again.
@@ -119,10 +118,7 @@ class Arxiv:
         days_of_last = tuple(latest[key] for key in sorted(latest))
         yield replace(last, cursor=state.cursor(), days=days_of_last)
         if failed_day:
-            raise SourceError(
-                f"More than a fifth of arXiv's papers of {feed.on} could not be used, so the format"
-                " must have changed. They are in quarantine, and the next fetch reads them again."
-            )
+            raise SourceError(explain_rejected(f"arXiv's papers of {feed.on}"))
 
     def _feed(self, state: State) -> tuple[Answer | None, Feed]:
         """Return the feed, and its answer unless it has not changed; SourceError without it.
@@ -346,12 +342,12 @@ class _Api:
                 answer = self.client.get(self.url, query)
             except SourceError as error:
                 # The client has retried already: the remaining papers come from the feed.
-                self.trouble, self.is_down = str(error)[:_NOTE_CHARS], True
+                self.trouble, self.is_down = str(error)[:NOTE_CHARS], True
                 break
             try:
                 found |= parse_entries(answer.body)
             except SourceError as error:
-                self.trouble = str(error)[:_NOTE_CHARS]
+                self.trouble = str(error)[:NOTE_CHARS]
         return found
 
 

@@ -24,15 +24,13 @@ from triage.errors import RejectedRecord, SourceError
 from triage.sources.biorxiv import parsing
 from triage.sources.cursors import Keys, read_cursor, write_cursor
 from triage.sources.http.client import PoliteClient
-from triage.sources.text.cleaning import reject
+from triage.sources.text.cleaning import MOST_REJECTED, NOTE_CHARS, explain_rejected, reject
 
 OVERLAP_DAYS: Final = 3
 MISSED_DAYS: Final = 30
 MOST_ROWS: Final = 5_000
 _RETRIES: Final = 2
 _ENDPOINTS: Final = ("details", "pubs")
-_MOST_REJECTED: Final = 0.2
-_NOTE_CHARS: Final = 400
 _ONE: Final = timedelta(days=1)
 
 
@@ -121,11 +119,8 @@ class Biorxiv:
             days = (verdict,) if has_verdict else ()
             yield replace(held or Batch(), cursor=state.cursor(self.on), days=days)
         if verdict.verdict is Verdict.FAILED:
-            raise parsing.BadAnswer(
-                f"More than a fifth of the records of {source_name(self.name)} of {on} could not be"
-                " used, so the format must have changed. They are in quarantine, and the next fetch"
-                " reads them again."
-            )
+            what = f"the records of {source_name(self.name)} of {on}"
+            raise parsing.BadAnswer(explain_rejected(what))
 
     def _readings(
         self, endpoint: str, on: date, known: _Day, counts: list[_Count]
@@ -223,7 +218,7 @@ class Biorxiv:
             except RejectedRecord as error:
                 count.n_bad += 1
                 if fresh:
-                    raw = json.dumps(row, ensure_ascii=False)[:10_000]
+                    raw = json.dumps(row, ensure_ascii=False)
                     where = f"{endpoint} of {on}, row {len(count.keys)}"
                     rejected.append(reject(str(error), raw, where))
                 continue
@@ -251,14 +246,14 @@ class Biorxiv:
         elif n_rows != count.total:
             notes.append(f"the server counts {count.total:,} rows and gives {n_rows:,}")
         verdict = Verdict.COMPLETE if proven else Verdict.PARTIAL
-        if n_bad > _MOST_REJECTED * n_rows:
+        if n_bad > MOST_REJECTED * n_rows:
             verdict = Verdict.FAILED
         expected = count.n_new + n_bad + (0 if proven else n_missing)
         return SourceDay(self.name, on, verdict, expected, count.n_new, "; ".join(notes))
 
     def _cut(self, on: date, count: _Count, trouble: str) -> SourceDay:
         """Return the verdict of a day whose reading was interrupted."""
-        note = trouble[:_NOTE_CHARS]
+        note = trouble[:NOTE_CHARS]
         if not count.keys:
             return SourceDay(self.name, on, Verdict.FAILED, None, 0, note)
         return SourceDay(self.name, on, Verdict.PARTIAL, None, count.n_new, note)

@@ -32,7 +32,7 @@ from triage.sources.feed.entries import (
 from triage.sources.feed.identity import distinct_entries
 from triage.sources.http.client import PoliteClient
 from triage.sources.text import xml
-from triage.sources.text.cleaning import reject
+from triage.sources.text.cleaning import MOST_REJECTED, NOTE_CHARS, reject
 from triage.sources.text.json import dig, loads
 from triage.sources.text.xml_repair import repair, to_utf8
 
@@ -40,9 +40,7 @@ MOST_ENTRIES: Final = 5_000
 BATCH: Final = 200
 _ENTRIES: Final = frozenset({"item", "entry"})
 _JSON_FEED: Final = "https://jsonfeed.org/version/1"
-_MOST_REJECTED: Final = 0.2
 _FEWEST_PAPERLESS: Final = 5
-_NOTE_CHARS: Final = 400
 _MOST_NAMES: Final = 1_000
 # feedparser keeps the last of several.
 _FIELD: Final = re.compile(
@@ -113,7 +111,7 @@ class FeedSource:
         # Some entries without an abstract are usual; if all have none, the form may be another.
         if len(known) >= _FEWEST_PAPERLESS and all(each.version < 1 for each in known):
             n_bad, why = len(known), "have no abstract"
-        if n_bad > _MOST_REJECTED * len(entries):
+        if n_bad > MOST_REJECTED * len(entries):
             state.forget_unusable()
             note = f"{n_bad} of {len(entries)} entries {why}"
             failed = self._day(Verdict.FAILED, state.got + n_bad, state.got, note)
@@ -164,7 +162,7 @@ class FeedSource:
         return self._day(verdict, expected, state.got, "; ".join(notes))
 
     def _day(self, verdict: Verdict, expected: int | None, got: int, note: str) -> SourceDay:
-        return SourceDay(self.name, self._on, verdict, expected, got, note[:_NOTE_CHARS])
+        return SourceDay(self.name, self._on, verdict, expected, got, note[:NOTE_CHARS])
 
 
 def _under_own_id(

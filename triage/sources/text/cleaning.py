@@ -39,6 +39,8 @@ CATEGORIES: Final = 50
 CATEGORY_CHARS: Final = 60
 RAW_CHARS: Final = 100_000
 REJECTED_CHARS: Final = 2_000
+NOTE_CHARS: Final = 400
+MOST_REJECTED: Final = 0.2
 
 
 # Cc except white space, Cs, and the invisible Cf: soft hyphen, joiners, bidi marks, tags.
@@ -173,6 +175,14 @@ def parse_day(text: str) -> date | None:
 def reject(reason: str, raw: str, where: str) -> Rejected:
     """Return a rejected record, cut to what the database keeps of it."""
     return Rejected(reason=reason, raw=storable(raw[:REJECTED_CHARS]), where=where)
+
+
+def explain_rejected(what: str) -> str:
+    """Return what is wrong if more than MOST_REJECTED of the records of a day were rejected."""
+    return (
+        f"More than a fifth of {what} could not be used, so the format must have changed. They are"
+        " in quarantine, and the next fetch reads them again."
+    )
 
 
 def require(value: T | None, why: str) -> T:

@@ -375,7 +375,8 @@ def _postgres(url: URL) -> Engine:
     url = url.set(drivername="postgresql+psycopg", query=_POSTGRES_CONNECT | dict(url.query))
     try:
         # `pool_pre_ping` replaces the connections to a server that was restarted.
-        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        # Many requests and senders use a connection each; few of them are kept open.
+        engine = create_engine(url, pool_pre_ping=True, max_overflow=25, hide_parameters=True)
     except ImportError as error:
         raise ConfigError(
             "[database] url: PostgreSQL needs its driver: pip install 'paper-triage[postgres]'"

@@ -19,7 +19,8 @@ class SharedWrites:
     """Runs the work of waiting threads in one transaction of the first thread.
 
     If the transaction fails, each piece of work is repeated alone. So work must only read and
-    write the database.
+    write the database. PostgreSQL writes several commits to the disk at once by itself: there, each
+    piece of work has its own transaction, so that it locks nothing for longer than it needs it.
     """
 
     def __init__(self, database: Database) -> None:
@@ -30,6 +31,8 @@ class SharedWrites:
 
     def __call__(self, work: Callable[[Connection], T]) -> T:
         """Run `work` and return its result after the commit."""
+        if not self._database.is_file:
+            return self._database.execute(work)
         future: Future[T] = Future()
         with self._guard:
             self._waiting.append((work, future))
@@ -42,7 +45,8 @@ class SharedWrites:
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
-            results = self._database.execute(lambda conn: [work(conn) for work, _ in jobs])
+            with self._database.write() as conn:
+                results = [work(conn) for work, _ in jobs]
         except Exception as error:
             if len(jobs) > 1:
                 for job in jobs:
