@@ -39,6 +39,16 @@ def path_in(folder: Path, encoder_version: str) -> Path:
     return folder / f"{encoder_version}{_SUFFIX}"
 
 
+def _open_locked(path: Path) -> BinaryIO:
+    """Open a new file and lock it; until it is locked, another writer may take it for a left one."""
+    while True:
+        file = path.open("w+b")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()
+
+
 def write(folder: Path, encoder_version: str, n: int, chunks: Iterable[tuple[I64, F32]]) -> None:
     """Write the file of an encoder, and delete those of other encoders.
 
@@ -58,8 +68,7 @@ def write(folder: Path, encoder_version: str, n: int, chunks: Iterable[tuple[I64
     path = path_in(folder, encoder_version)
     temporary = folder / f".{path.name}.{secrets.token_hex(4)}"
     try:
-        with temporary.open("w+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with _open_locked(temporary) as file:
             width = 0
             for at, (ids, vectors) in enumerate(chunks):
                 width = vectors.shape[1]
