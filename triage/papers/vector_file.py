@@ -40,7 +40,7 @@ def path_in(folder: Path, encoder_version: str) -> Path:
 
 
 def _open_locked(path: Path) -> BinaryIO:
-    """Open a new file and lock it; until it is locked, another writer may take it for a left one."""
+    """Open a new file and lock it; until then, another writer may delete it as a left one."""
     while True:
         file = path.open("w+b")
         fcntl.flock(file, fcntl.LOCK_EX)
