@@ -67,10 +67,11 @@ def test_without_the_likes_there_are_models_but_no_centres() -> None:
 def test_equal_models_are_stored_once() -> None:
     equal = model(*range(25), phrases="")
     weights = equal.tfidf_models.copy()
-    weights[1] *= 2
+    start, end = weights.indptr[1:3]
+    weights.data[start:end] = np.random.default_rng(0).normal(size=end - start)
     other = replace(equal, tfidf_models=weights)
     more = len(pack_user_model(other, "e")) - len(pack_user_model(equal, "e"))
-    assert more >= 2 * weights[1].nnz
+    assert more > end - start > 20
 
 
 def damaged() -> list[bytes]:

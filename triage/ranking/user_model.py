@@ -125,9 +125,7 @@ def fit_user_model(profile: Profile, past: Background, start: UserModel | None =
         else:
             models.append(_fit_words(words[group], rest_words))
             meanings.append(_fit_meaning(liked.semantic[group], rest_meaning))
-    like_interests = np.full(len(liked), -1, dtype=np.int32)
-    for number, group in enumerate(groups):
-        like_interests[group] = number
+    like_interests = _number_likes(groups, len(liked))
     return _user_model(past, models, meanings, keys, like_interests, liked, near)
 
 
@@ -135,6 +133,14 @@ def empty_user_model(past: Background) -> UserModel:
     """Return the user model of an empty profile."""
     nobody = np.zeros(0, dtype=np.int32)
     return _user_model(past, [], [], [], nobody, past.encodings.select(slice(0, 0)), [])
+
+
+def _number_likes(groups: Sequence[I64], n_likes: int) -> I32:
+    """Return int32 (n_likes,), the group of each like, -1 if it is in none."""
+    numbers = np.full(n_likes, -1, dtype=np.int32)
+    for number, group in enumerate(groups):
+        numbers[group] = number
+    return numbers
 
 
 def interest_centres(liked: Encodings, like_interests: I32) -> tuple[CSR, F32, F32]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from triage.domain.records import CSR, F32, Encodings, UserModel
 from triage.ranking.user_model import interest_centres
 
+# Another number also where the same likes would give other models: then no old part is kept.
 LAYOUT = 1
 _HALF = np.dtype("<f2")
 _Arrays = dict[str, NDArray[Any]]
