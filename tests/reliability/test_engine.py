@@ -257,11 +257,18 @@ def long_night(
         yield made
 
 
+@pytest.fixture
+def _blameless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no block be tried alone, by halves, because every worker dies; that has its own tests."""
+    monkeypatch.setattr(engine, "MOST_TRIES", 1000)
+
+
 # A worker makes a block, and dies in the middle of its second one: before that is stored, or after.
 IN_MID_BLOCK = [f"composed:{SIZE + 1}", "queued:2"]
 
 
 @pytest.mark.guarantee("R8")
+@pytest.mark.usefixtures("_blameless")
 @pytest.mark.parametrize("point", IN_MID_BLOCK)
 def test_killed_workers_lose_and_double_nothing(
     long_night: World,
@@ -285,6 +292,7 @@ def test_killed_workers_lose_and_double_nothing(
 
 
 @pytest.mark.any_database("it has a PostgreSQL of its own")
+@pytest.mark.usefixtures("_blameless")
 @pytest.mark.parametrize("point", IN_MID_BLOCK)
 def test_killed_workers_of_a_dask_cluster_lose_and_double_nothing(
     world_on_postgres: World,
