@@ -17,7 +17,7 @@ from triage.domain.link_tokens import Purpose
 from triage.domain.records import EventKind
 from triage.domain.vote_texts import VOTE_TEXTS
 from triage.subscribers.votes import BURST
-from triage.web.visit import LIFETIME
+from triage.web.visit import LIFETIME, MOST_VISITS
 from triage.web.vote import Link, RecentLinks
 
 UP, DOWN, SAVE, LESS = (
@@ -163,6 +163,18 @@ def test_earlier_votes_are_not_shown(world: World) -> None:
     assert pressed_on(person.get(digest_page(world, reader=1))) == {}
     world.clock.sleep(LIFETIME.total_seconds())
     assert pressed_on(person.get(path)) == {}
+
+
+def test_a_browser_keeps_the_last_twenty_digests_that_were_voted_on(world: World) -> None:
+    person = world.visitor()
+    old = [f"votes-{n:020x}" for n in range(1000, 1040)]
+    for name in old:
+        person.cookies[name] = "1.10.seal"
+    path = "/v/" + world.vote(UP)
+    assert pressed_on(person.submit(person.get(path), UP)) == {"paper-1": "Like"}
+    kept = [name for name in person.cookies if name.startswith("votes-")]
+    assert len(kept) == MOST_VISITS
+    assert set(old) - set(kept) == set(old[: 41 - MOST_VISITS])
 
 
 def test_to_open_a_page_sets_no_cookie(world: World) -> None:

@@ -18,6 +18,8 @@ from triage.domain.records import EventKind
 from triage.web.context import PageContext
 
 LIFETIME = timedelta(hours=1)
+MOST_VISITS = 20
+"""Servers refuse requests with too many cookies."""
 _KINDS = tuple(EventKind)
 
 
@@ -46,8 +48,15 @@ def read_visit(page: PageContext, request: Request, slate: str) -> Visit:
     return Visit(began_at, {int(vote[:-1]): _KINDS[int(vote[-1])] for vote in votes})
 
 
-def write_visit(page: PageContext, response: Response, slate: str, visit: Visit) -> None:
-    """Give the browser its visit; browsers keep it for LIFETIME."""
+def write_visit(
+    page: PageContext, request: Request, response: Response, slate: str, visit: Visit
+) -> None:
+    """Give the browser its visit, for LIFETIME; the oldest of more than MOST_VISITS are deleted."""
+    # Browsers send the oldest cookies first (RFC 6265, section 5.4).
+    visits = [name for name in request.cookies if name.startswith(_name(""))]
+    others = [name for name in visits if name != _name(slate)]
+    for name in others[: 1 - MOST_VISITS]:
+        page.login_cookie.delete(response, name)
     at = str(int(visit.began_at.timestamp() * 1000))
     text = ".".join([at, *(f"{n}{_KINDS.index(kind)}" for n, kind in visit.votes.items())])
     seal = page.keyring.seal(f"{_name(slate)} {text}")

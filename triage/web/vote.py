@@ -144,7 +144,7 @@ def routes(page: PageContext) -> list[Route]:
             return show_choice(request)
         back = own_path(fields.get("back", "")) or f"/v/{request.path_params['token']}"
         response = page.redirect(back, notice, place=f"paper-{shown.paper.id}")
-        write_visit(page, response, claims.slate, Visit(visit.began_at, pressed))
+        write_visit(page, request, response, claims.slate, Visit(visit.began_at, pressed))
         return response
 
     return [
