@@ -158,7 +158,8 @@ def test_every_page_answers_whatever_it_is_asked(tmp_path: Path, guarantee: Guar
         runner.run(client.aclose())
     assert rows_of(world, 0) == before
     n = stranger.statuses.total()
-    assert stranger.statuses[200] > 0.2 * n
+    # Most of it reaches the pages; a form that is taken answers 303.
+    assert stranger.statuses[200] + stranger.statuses[303] > 0.2 * n
     guarantee.record(
         cases=n, operations=len(operations), server_errors=0,
         answered_200=stranger.statuses[200], rows_of_others_changed=0,
