@@ -21,6 +21,7 @@ from sqlalchemy import Connection, event, text
 
 from benchmarks.figures import record, skip
 from tests.support.factories import DAY, NOON, impression, paper, slate, subscriber
+from tests.support.installation import queue_once
 from triage import store
 from triage.domain.records import OutgoingMessage
 from triage.store import Database, open_database
@@ -135,7 +136,7 @@ def _work(url: str, shown: list[int], n: int, worker: int, locked: bool) -> tupl
         message_id = f"<d.{public_id}@papers.example.org>"
         message = OutgoingMessage(message_id, reader.email, b"x" * N_BYTES)
         with database.write() as conn:
-            assert store.messages.queue_once(conn, chosen, message, run_id, NOON)
+            assert queue_once(conn, chosen, message, run_id, NOON)
     ended = time.monotonic()
     database.close()
     return begun, ended

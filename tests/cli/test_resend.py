@@ -17,7 +17,7 @@ from tests.support import databases
 from tests.support.doctor_world import installation
 from tests.support.factories import DAY, NOON, impression, paper, slate
 from tests.support.fakes import StoppedClock
-from tests.support.installation import add_papers, rows
+from tests.support.installation import add_papers, queue_once, rows
 from triage import store
 from triage.app.application import App, open_app
 from triage.cli import cli
@@ -68,7 +68,7 @@ def queue_digest(app: App, n: int = 1) -> Slate:
     composed = app.build_message(made, NOON)
     with app.database.write() as conn:
         run_id = store.jobs.begin_run(conn, made.on, NOON)
-        assert store.messages.queue_once(conn, made, composed.message, run_id, app.clock.now())
+        assert queue_once(conn, made, composed.message, run_id, app.clock.now())
     return made
 
 

@@ -31,6 +31,7 @@ from tests.support.installation import (
     add_reader,
     empty_slate,
     queue,
+    queue_once,
     spoil,
     unsubscribe,
 )
@@ -140,9 +141,7 @@ class History:
                 continue
             with self.database.write() as conn:
                 run_id = store.jobs.begin_run(conn, on, self.clock.at)
-                store.messages.queue_once(
-                    conn, chosen, None, run_id, self.clock.at, skipped_because="no_papers"
-                )
+                queue_once(conn, chosen, None, run_id, self.clock.at, skipped_because="no_papers")
 
     def _drain(self) -> None:
         outbox = Outbox(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.support.factories import DAY, NOON
 from tests.support.fakes import FakeMailer, StoppedClock
 from tests.support.guarantees import Guarantee
-from tests.support.installation import add_reader, empty_slate, rows
+from tests.support.installation import add_reader, empty_slate, queue_once, rows
 from tests.support.mail_rig import fast_database, fill
 from tests.support.senders import forking, sink, taken
 from triage import store
@@ -253,7 +253,7 @@ def test_a_digest_with_a_moment_of_its_own_waits_for_it() -> None:
         message = OutgoingMessage("<d.1@example.org>", made.subscriber.email, b"From: a@b.c\r\n")
         with database.write() as conn:
             run_id = store.jobs.begin_run(conn, DAY, NOON)
-            assert store.messages.queue_once(conn, made, message, run_id, NOON, not_before=later)
+            assert queue_once(conn, made, message, run_id, NOON, not_before=later)
         assert drained(database, clock, RateLimits()) == []
         clock.at = later
         assert len(drained(database, clock, RateLimits())) == 1

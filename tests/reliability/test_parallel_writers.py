@@ -26,6 +26,7 @@ from tests.support.installation import (
     empty_slate,
     fetched,
     queue,
+    queue_once,
     rows,
     stored_papers,
     unnamed,
@@ -107,7 +108,7 @@ def test_eight_writers_are_at_work_at_the_same_time(crowd: World, guarantee: Gua
         with crowd.db.write() as conn:
             began.append(time.monotonic())
             run_id = store.jobs.begin_run(conn, DAY, NOON)
-            assert store.messages.queue_once(conn, *tomorrows_digest(crowd, n), run_id, NOON)
+            assert queue_once(conn, *tomorrows_digest(crowd, n), run_id, NOON)
             store.events.append(
                 conn, store.events.Event(crowd.readers[8 + n].id, 1, UP, NOON, NOON)
             )
@@ -409,7 +410,7 @@ def digest_of(world: World, reader: int) -> Callable[[], bool]:
     def queue_it() -> bool:
         with world.db.write() as conn:
             run_id = store.jobs.begin_run(conn, chosen.on, NOON)
-            return store.messages.queue_once(conn, chosen, message, run_id, NOON)
+            return queue_once(conn, chosen, message, run_id, NOON)
 
     return queue_it
 

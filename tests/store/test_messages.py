@@ -13,7 +13,15 @@ from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 
 from tests.support.factories import DAY, NOON, impression, paper, slate
-from tests.support.installation import add_papers, add_reader, empty_slate, installed, queue, rows
+from tests.support.installation import (
+    add_papers,
+    add_reader,
+    empty_slate,
+    installed,
+    queue,
+    queue_once,
+    rows,
+)
 from triage import store
 from triage.domain.records import EventKind, MessageState, OutgoingMessage
 from triage.store import Database
@@ -52,7 +60,7 @@ def test_there_is_one_message_for_each_subscriber_and_date(database: Database) -
     queue(database, empty_slate(reader))
     with database.write() as conn:
         run_id = store.jobs.begin_run(conn, DAY, NOON)
-        assert not store.messages.queue_once(conn, empty_slate(reader, 2), None, run_id, NOON)
+        assert not queue_once(conn, empty_slate(reader, 2), None, run_id, NOON)
     queue(database, empty_slate(reader, 3, on=DAY + ONE_DAY))
     queue(database, empty_slate(add_reader(database, 2), 4))
     assert len(rows(database, "messages")) == 3
@@ -68,7 +76,7 @@ def test_a_slate_and_its_message_are_kept_together_or_not_at_all(database: Datab
     def queue_twin() -> None:
         with database.write() as conn:
             run_id = store.jobs.begin_run(conn, DAY, NOON)
-            store.messages.queue_once(conn, next_day, twin, run_id, NOON)
+            queue_once(conn, next_day, twin, run_id, NOON)
 
     with pytest.raises(IntegrityError):
         queue_twin()
@@ -246,7 +254,7 @@ def test_a_digest_without_papers_is_noted_and_never_sent(database: Database) -> 
     chosen = empty_slate(reader)
     with database.write() as conn:
         run_id = store.jobs.begin_run(conn, DAY, NOON)
-        store.messages.queue_once(conn, chosen, None, run_id, NOON, skipped_because="no_papers")
+        queue_once(conn, chosen, None, run_id, NOON, skipped_because="no_papers")
         [listed] = store.messages.listing(conn)
     assert waiting(database) == []
     assert (listed["state"], listed["reason"]) == (MessageState.SKIPPED, "no_papers")

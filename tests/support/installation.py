@@ -17,7 +17,7 @@ from triage.domain.records import OutgoingMessage, Paper, Slate, Subscriber, Sub
 from triage.domain.source_records import Batch, FetchedPaper
 from triage.errors import SourceError
 from triage.papers.ingest import IngestReport, ingest
-from triage.store import Database
+from triage.store import Connection, Database
 from triage.store.tables import metadata
 
 
@@ -104,6 +104,21 @@ def add_reader(database: Database, n: int = 1, **fields: object) -> Subscriber:
         return store.subscribers.add(conn, reader, email_key=key, consent="test", at=NOON)
 
 
+def queue_once(
+    conn: Connection,
+    slate: Slate,
+    message: OutgoingMessage | None,
+    run_id: int,
+    at: datetime,
+    *,
+    skipped_because: str = "",
+    not_before: datetime | None = None,
+) -> bool:
+    """Store one digest; False if the subscriber has a slate for that date."""
+    digest = store.messages.Digest(slate, message, skipped_because, not_before)
+    return bool(store.messages.queue_each(conn, [digest], run_id, at))
+
+
 def queue(
     database: Database,
     chosen: Slate,
@@ -115,7 +130,7 @@ def queue(
     with database.write() as conn:
         run_id = store.jobs.begin_run(conn, chosen.on, at)
         message = OutgoingMessage(message_id, chosen.subscriber.email, mime)
-        assert store.messages.queue_once(conn, chosen, message, run_id, at)
+        assert queue_once(conn, chosen, message, run_id, at)
     return message_id
 
 

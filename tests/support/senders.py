@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.installation import queue_once
 from tests.support.paths import ROOT
 from triage.domain.records import OutgoingMessage
 
@@ -146,7 +147,7 @@ def plan(*, url: str, days: list[str], seed: int) -> None:
             store.subscribers.lock(conn, {reader.id for reader, _ in some})
             for reader, on in some:
                 run_id = store.jobs.begin_run(conn, on, now)
-                store.messages.queue_once(conn, *_digest(reader, on), run_id, now)
+                queue_once(conn, *_digest(reader, on), run_id, now)
 
 
 def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None:
@@ -176,7 +177,7 @@ def schedule(*, url: str, lease_s: float, ahead_s: float, last_day: str) -> None
         for reader in readers:
             with database.write() as conn:
                 run_id = store.jobs.begin_run(conn, on, now)
-                store.messages.queue_once(conn, *_digest(reader, on), run_id, now)
+                queue_once(conn, *_digest(reader, on), run_id, now)
 
 
 def _digest(reader: Subscriber, on: date) -> tuple[Slate, OutgoingMessage]:

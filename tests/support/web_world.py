@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from tests.support.databases import new_database
 from tests.support.factories import DAY, NOON, impression, slate, subscriber
 from tests.support.fakes import StoppedClock
+from tests.support.installation import queue_once
 from triage import store
 from triage.app.account_mail import account_mail_builder
 from triage.digest.links import digest_links
@@ -389,7 +390,7 @@ def _peopled(folder: Path, n_papers: dict[str, int], rows: list[dict[str, Any]])
             message = OutgoingMessage(
                 f"<d.{chosen.public_id}@triage.example>", email, b"frozen for " + email.encode()
             )
-            assert store.messages.queue_once(conn, chosen, message, run_id, NOON)
+            assert queue_once(conn, chosen, message, run_id, NOON)
             readers.append(reader)
             slates.append(chosen)
     return World(db, StoppedClock(), Keyring(SECRET), readers, slates, papers)

@@ -163,21 +163,6 @@ def _row(digest: Digest, slate_id: int, at: datetime) -> dict[str, Any]:
     }
 
 
-def queue_once(
-    conn: Connection,
-    slate: Slate,
-    message: OutgoingMessage | None,
-    run_id: int,
-    at: datetime,
-    *,
-    skipped_because: str = "",
-    not_before: datetime | None = None,
-) -> bool:
-    """Store one digest, see `Digest`; False if the subscriber has a slate for that date."""
-    digest = Digest(slate, message, skipped_because, not_before)
-    return bool(queue_each(conn, [digest], run_id, at))
-
-
 def add_note(
     conn: Connection,
     subscriber: Subscriber,
