@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import cast
+from typing import Any, cast
 
 import apscheduler.schedulers.base
 import pytest
@@ -45,6 +45,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.n_steps: Callable[[], int] = lambda: 0
+        self.jobs: Callable[[], list[Any]] = list
         self.counts = {"tick": 0, "do_jobs": 0, "answer": 0, "stop": 0}
         self.may_end = threading.Event()
         self.may_end.set()
@@ -145,6 +146,7 @@ def seldom_called(clock: WallClock, monkeypatch: pytest.MonkeyPatch) -> Iterator
     called = Counted()
     scheduler = Scheduler(cast("Schedule", called), called.answer, clock)
     called.n_steps = lambda: scheduler._n_steps
+    called.jobs = scheduler._threads.get_jobs
     scheduler.start()
     assert called.reaches(1)
     yield called
@@ -178,3 +180,10 @@ def test_a_tick_that_runs_while_the_clock_is_set_is_done_again(
     assert seldom_called.counts["tick"] == 2
     seldom_called.may_end.set()
     assert seldom_called.reaches(3)
+
+
+def test_a_run_that_is_planned_by_an_old_clock_is_planned_anew(seldom_called: Counted) -> None:
+    """APScheduler may overwrite the time that was set when the clock was set back."""
+    for job in seldom_called.jobs():
+        job.modify(next_run_time=datetime.now(UTC) + timedelta(days=1))
+    assert seldom_called.reaches(2)

@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 
 from triage.domain.records import F64, Bools
-from triage.ranking.calibration import CENTRE, Calibration, Correction, Prior, logit
+from triage.ranking.calibration import (
+    CENTRE,
+    LOWEST_SLOPE,
+    OFFSET_SPREAD,
+    SLOPE_SPREAD,
+    Calibration,
+    Correction,
+    Prior,
+    logit,
+)
 from triage.ranking.cold_start import sigmoid
 
 PRIOR = Prior(0.7, 0.5, 0.1, -0.5, -1.0)
@@ -136,3 +146,23 @@ def test_days_without_likes_give_no_prior() -> None:
 
 def test_log_odds_are_finite_for_every_score() -> None:
     assert np.isfinite(logit(np.array([0.0, 1.0]))).all()
+
+
+@pytest.mark.parametrize("n", [1, 10, 300])
+@pytest.mark.parametrize("side", [1, -1, 0])
+def test_a_correction_is_the_best_one_within_its_bound(n: int, side: int) -> None:
+    """`side` is how votes go with the log-odds: as they say, against them, or by chance."""
+    rng = np.random.default_rng([n, side + 1])
+    log_odds = rng.normal(CENTRE, 1.2, n)
+    liked = rng.random(n) < sigmoid(side * 3 * (log_odds - CENTRE))
+    start = Correction(0.9, -0.3)
+
+    def loss(w: F64) -> float:
+        z = w[0] * (log_odds - CENTRE) + CENTRE + w[1]
+        near = (w[0] - 0.9) ** 2 / SLOPE_SPREAD**2 + (w[1] + 0.3) ** 2 / OFFSET_SPREAD**2
+        return float((np.logaddexp(0, z) - liked * z).sum() + near / 2)
+
+    bounds = [(LOWEST_SLOPE, None), (None, None)]
+    best = minimize(loss, [0.9, -0.3], method="L-BFGS-B", bounds=bounds)
+    found = start.refine(log_odds, liked)
+    assert [found.slope, found.offset] == pytest.approx(best.x, abs=2e-3)

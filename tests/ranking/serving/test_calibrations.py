@@ -172,3 +172,16 @@ def test_a_damaged_prior_never_stops_the_mail(
     with structlog.testing.capture_logs() as logs:
         assert load_prior() == Prior()
     assert "calibration" in logs[0]["event"]
+
+
+def test_only_the_newest_papers_of_a_subscriber_are_read(
+    database: Database, papers: list[Paper]
+) -> None:
+    ada, ben = add_reader(database, 1), add_reader(database, 2)
+    for n in range(3):
+        show(database, ada, papers[10 * n : 10 * (n + 1)], DAY + timedelta(n))
+    show(database, ben, papers[:4])
+    with database.read() as conn:
+        found = store.slates.shown_chances_of_each(conn, 5, [ada.id, ben.id])
+    assert [each.paper_id for each in found[ada.id]] == [p.id for p in papers[29:24:-1]]
+    assert len(found[ben.id]) == 4
