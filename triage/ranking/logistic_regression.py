@@ -10,7 +10,7 @@ import numpy as np
 
 from triage.domain.records import CSC, CSR, F32, F64
 
-# The last gradient, as a part of the first. With it logits are within 0.01 of the exact ones.
+# The last gradient, as a part of the first. Logits are then within 0.01 of exact ones on average.
 TOLERANCE = 3e-4
 MOST_STEPS = 50
 MOST_PRODUCTS = 100
