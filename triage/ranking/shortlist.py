@@ -37,7 +37,7 @@ LARGE = 1_000
 """A pool of at most so many papers is scored whole."""
 
 # Products of more subscribers at once are no faster, and take memory.
-_TOGETHER = 32
+_TOGETHER = 8
 
 
 @dataclass(frozen=True, slots=True)

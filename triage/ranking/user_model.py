@@ -180,7 +180,7 @@ def _user_model(
     )
 
 
-def _largest(values: F32 | F64, n: int) -> I64:
+def _largest(values: F32 | F64 | I64, n: int) -> I64:
     """Return the places of the n largest values, largest first; of equal ones, the first."""
     if not 0 < n < len(values):
         return np.argsort(-values, kind="stable")[:n]
@@ -289,7 +289,7 @@ def _fit_words(
     """
     n_terms = others.shape[1] - 1
     amounts = np.bincount(positives.indices, positives.data**2, n_terms + 1)[:-1]
-    columns = np.sort(_largest(amounts, min(most, np.count_nonzero(amounts))))
+    columns = np.sort(_largest(amounts, min(most, int(np.count_nonzero(amounts)))))
     if not len(columns):
         return _row(columns, np.zeros(0), n_terms), 0.0
     used = np.append(columns, n_terms)
