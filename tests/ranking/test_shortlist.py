@@ -85,6 +85,14 @@ def test_the_weights_stand_for_all_eligible_papers(name: str) -> None:
     assert seen.isdisjoint(pool().ids[short.rows].tolist())
 
 
+def test_who_likes_nothing_yet_is_ranked_against_more_papers() -> None:
+    cold, warm = (
+        (shortlist_of(with_model(READERS[name])).weights > 1).sum()
+        for name in ("a text", "one like")
+    )
+    assert cold == 4 * warm
+
+
 def test_each_phrase_gets_its_papers() -> None:
     profile = READERS["two phrases"]
     chosen = shortlist_of(profile)

@@ -33,6 +33,8 @@ N_OF_PARTS = 100
 N_NAMED = 30
 """How many go on at most because of a followed author, and likewise a keyword or a liked author."""
 N_SAMPLED = 200
+N_SAMPLED_WITHOUT_LIKES = 800
+"""Where nothing is liked, the score rests on how a paper compares with the others of the days."""
 LARGE = 1_000
 """A pool of at most so many papers is scored whole."""
 
@@ -176,7 +178,8 @@ def _choose(profile: Profile, pool: Pool, rows: I64, fits: F32, near: F32) -> Sh
     # In this order a paper is much like those beside it, for which it stands. The order does not
     # depend on the other subscribers of the block, as `fits` does in its last digits.
     others = others[np.argsort(near[rows[others]], kind="stable")]
-    sample = others[((np.arange(N_SAMPLED) + 0.5) * len(others) / N_SAMPLED).astype(np.int64)]
+    n = min(N_SAMPLED if len(profile.liked) else N_SAMPLED_WITHOUT_LIKES, len(others))
+    sample = others[((np.arange(n) + 0.5) * len(others) / n).astype(np.int64)]
     weights = chosen.astype(np.float32)
     weights[sample] = len(others) / len(sample)
     on = np.flatnonzero(weights)
