@@ -37,7 +37,7 @@ def note_slowly(job: BlockJob) -> tuple[int, ...]:
 
 
 def die_once(job: BlockJob) -> tuple[int, ...]:
-    """Die at the first try of each block of four; its halves, if it is split, are not new blocks."""
+    """Die at the first try of each block of four; its halves are no new blocks."""
     mark = job.settings.folder / f"tried {(job.block.subscriber_ids[0] - 1) // 4}"
     if not mark.exists():
         mark.touch()
