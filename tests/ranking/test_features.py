@@ -21,6 +21,7 @@ from triage.ranking.features import (
     MAX_PHRASES,
     feature_matrix,
     find_keywords,
+    find_largest,
     recency_weights,
     split_phrases,
     z_scores,
@@ -303,3 +304,9 @@ def test_two_thousand_authors_do_no_harm() -> None:
     crowd: Paper = paper(1, authors=tuple(f"Author {i}" for i in range(2000)))
     who = subscriber(followed_authors=("Author 1999",))
     assert column("followed_author", topics.profile(who=who), topics.of_papers(crowd)) == 1
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(0, 40))
+def test_the_largest_values_are_those_of_a_stable_sort(values: list[int], n: int) -> None:
+    rows = np.array(values, dtype=np.float32)
+    assert find_largest(rows, n).tolist() == np.argsort(-rows, kind="stable")[:n].tolist()

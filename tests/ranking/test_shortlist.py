@@ -129,7 +129,8 @@ def test_who_may_get_few_papers_of_a_large_pool_gets_all_of_them_ranked() -> Non
 
 
 def test_the_others_of_a_block_do_not_change_a_shortlist() -> None:
-    profiles = [with_model(each) for each in READERS.values()]
+    # More than are multiplied at once.
+    profiles = [with_model(each) for each in READERS.values()] * 2
     rows = np.arange(len(pool()))
     together = shortlist_each(profiles, pool(), [rows] * len(profiles))
     for profile, short in zip(profiles, together, strict=True):

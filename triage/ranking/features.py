@@ -17,7 +17,17 @@ from numpy.typing import ArrayLike
 
 from triage.domain.arxiv_categories import watched
 from triage.domain.author_names import author_keys
-from triage.domain.records import CSR, F32, F64, EncodedPapers, Encodings, Paper, Profile, UserModel
+from triage.domain.records import (
+    CSR,
+    F32,
+    F64,
+    I64,
+    EncodedPapers,
+    Encodings,
+    Paper,
+    Profile,
+    UserModel,
+)
 from triage.ranking.own_papers import find_liked_authors
 
 Put = Callable[[str, ArrayLike], None]
@@ -167,6 +177,18 @@ def z_scores(columns: F32, weights: F32 | None = None) -> F32:
         apart = columns - shares @ columns
         spread = np.sqrt(shares @ apart**2)
     return np.where(spread > 1e-6, apart / np.maximum(spread, 1e-6), 0).astype(np.float32)
+
+
+def find_largest(values: F32 | F64 | I64, n: int) -> I64:
+    """Return int64 (min(n, m),), the places of the n largest of m values, largest first.
+
+    Of equal values, the first one comes first.
+    """
+    if not 0 < n < len(values):
+        return np.argsort(-values, kind="stable")[:n]
+    # To find the largest ones is faster than to sort all.
+    at_least = np.flatnonzero(values >= np.partition(values, -n)[-n])
+    return at_least[np.argsort(-values[at_least], kind="stable")[:n]]
 
 
 _Similarities = Mapping[str, F32]

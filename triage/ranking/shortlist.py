@@ -20,6 +20,7 @@ from triage.ranking.features import (
     MAX_NEIGHBOURS,
     N_SEMANTIC_OF_ALL,
     N_TFIDF_OF_ALL,
+    find_largest,
     recency_weights,
     z_scores,
 )
@@ -191,9 +192,4 @@ def _best(scores: F32, n: int) -> I64:
 
     The last digits are left out: they depend on how many subscribers are multiplied at once.
     """
-    if n >= len(scores):
-        return np.arange(len(scores))
-    rounded = np.round(scores, 3)
-    least = np.partition(rounded, -n)[-n]
-    above = np.flatnonzero(rounded > least)
-    return np.concatenate([above, np.flatnonzero(rounded == least)[: n - len(above)]])
+    return find_largest(np.round(scores, 3), n)

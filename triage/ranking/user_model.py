@@ -29,7 +29,7 @@ from triage.domain.records import (
     Profile,
     UserModel,
 )
-from triage.ranking.features import compute_cover, recency_weights, z_scores
+from triage.ranking.features import compute_cover, find_largest, recency_weights, z_scores
 from triage.ranking.interest_clusters import cluster, similarity_threshold
 from triage.ranking.logistic_regression import fit_logistic_regression
 
@@ -107,7 +107,7 @@ def fit_user_model(profile: Profile, past: Background, start: UserModel | None =
         )
     if len(liked):
         logits = (vectors.tfidf @ all_likes[0].toarray()[0])[others]
-        nearest = others[_largest(logits, NEAR_OTHERS)]
+        nearest = others[find_largest(logits, NEAR_OTHERS)]
         rivals = np.union1d(nearest, _every(others, N_OTHERS_IN_MEANING))
         against_nearest = _fit_words(words, _with_ones(vectors.tfidf[rivals]))
     models = [all_likes, with_neighbours, against_nearest]
@@ -180,15 +180,6 @@ def _user_model(
     )
 
 
-def _largest(values: F32 | F64 | I64, n: int) -> I64:
-    """Return the places of the n largest values, largest first; of equal ones, the first."""
-    if not 0 < n < len(values):
-        return np.argsort(-values, kind="stable")[:n]
-    # To sort all of them takes ten times as long.
-    at_least = np.flatnonzero(values >= np.partition(values, -n)[-n])
-    return at_least[np.argsort(-values[at_least], kind="stable")[:n]]
-
-
 def _every(rows: I64, n: int) -> I64:
     """Return at most `n` of the rows, evenly spread."""
     return rows if len(rows) <= n else rows[np.linspace(0, len(rows) - 1, n).astype(np.int64)]
@@ -215,7 +206,7 @@ def _neighbours(profile: Profile, past: Background, others: I64) -> list[I64]:
     elif not len(liked) or len(liked) >= FEW_LIKES:
         return []
     k = max(FEWEST_NEIGHBOURS, NEIGHBOURS // similarity.shape[1])
-    return [others[_largest(column, k)] for column in similarity[others].T]
+    return [others[find_largest(column, k)] for column in similarity[others].T]
 
 
 def _cluster_rows(dense: F32, apart: float) -> list[I64]:
@@ -289,7 +280,7 @@ def _fit_words(
     """
     n_terms = others.shape[1] - 1
     amounts = np.bincount(positives.indices, positives.data**2, n_terms + 1)[:-1]
-    columns = np.sort(_largest(amounts, min(most, int(np.count_nonzero(amounts)))))
+    columns = np.sort(find_largest(amounts, min(most, int(np.count_nonzero(amounts)))))
     if not len(columns):
         return _row(columns, np.zeros(0), n_terms), 0.0
     used = np.append(columns, n_terms)
